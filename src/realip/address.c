@@ -259,7 +259,8 @@ static bool is_unix_peer(struct slice text)
     /* A text that a C program would read otherwise than we do is nobody we know. */
     if (slice_has_control(text))
         return false;
-    return text.data[0] == '/' || text.data[0] == '@' || has_prefix(text, SLICE("unix:"));
+    return text.data[0] == '/' || text.data[0] == '@' || slice_equal(text, SLICE("unix:")) ||
+           has_prefix(text, SLICE("unix:/"));
 }
 
 struct address address_parse_peer(struct slice text)

@@ -24,9 +24,10 @@ enum reason {
 
 struct decision {
     enum reason reason;
-    int rejected; /* 0, or the HTTP status of the refusal: 400 or 403 */
-    bool trusted; /* some group trusts the peer */
-    bool changed; /* the client's address is not the peer's */
+    enum reason walk_reason; /* as reason, before the access lists had their say: never denied */
+    int rejected;            /* 0, or the HTTP status of the refusal: 400 or 403 */
+    bool trusted;            /* some group trusts the peer */
+    bool changed;            /* the client's address is not the peer's */
     struct address peer;
     struct address client;
     uint16_t client_port;   /* the client's element's port, 0: none (or the client is the peer) */
@@ -34,6 +35,7 @@ struct decision {
     struct slice peer_text; /* REMOTE_ADDR as received (of several, the last); data NULL: there was none */
     struct slice peer_port; /* REMOTE_PORT likewise */
     size_t nproxies;        /* trusted hops passed: steps[0..nproxies) hold them, the peer first */
+    bool resumable; /* the walk ended early at a trusted hop: a second one, from there, could read on */
 };
 
 /*

@@ -39,7 +39,8 @@ struct group {
     unsigned accept;
     bool private_clients;
     bool require_header;
-    int header_index; /* set by policy_compile: into policy.headers */
+    int header_index;  /* set by policy_compile: into policy.headers */
+    int require_index; /* likewise, where require_name is set: the first group with the same require_name */
 };
 
 /* A header that one or more groups read; it has one cursor in a walk. */
@@ -48,7 +49,7 @@ struct policy_header {
     bool forwarded; /* RFC 7239 syntax */
 };
 
-struct name_table; /* private to policy.c: folded parameter name -> what it is */
+struct name_table; /* private to names.c: folded parameter name -> what it is */
 
 struct policy {
     struct group *groups;
@@ -63,6 +64,8 @@ struct policy {
     enum policy_headers untrusted_headers;
     enum policy_headers unmanaged_headers;
     struct name_table *names;
+    struct cidr *allowed; /* until policy_compile: the blocks of policy_allow */
+    size_t nallowed, allowed_cap;
 };
 
 enum { ACCESS_ALLOW = 0, ACCESS_DENY = 1 };

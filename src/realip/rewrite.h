@@ -9,6 +9,9 @@
 
 #include "realip/decide.h"
 
+/* REMOTE_PORT, three REALIP_ parameters, and five that `accept` sets. */
+#define REWRITE_MAX_ADDED 9
+
 /* Drop a parameter, or give it another value under the same name. */
 struct edit {
     uint32_t index;

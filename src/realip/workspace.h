@@ -13,21 +13,28 @@
 /* The most parameters that one request may have. */
 #define REALIP_MAX_PARAMS 4096
 
+#define COPY_NONE UINT32_MAX
+
 /* A parameter whose name means something to the policy; in the order of arrival. */
 struct managed {
-    uint32_t index; /* of the parameter */
+    uint32_t index;    /* of the parameter */
+    uint32_t previous; /* NAME_GROUP_HEADER: index into managed of the copy before this one, or COPY_NONE */
     struct name_match match;
 };
 
-/* Where the walk stands in one header, and what it took from there. Offsets are into the copy's value. */
+/*
+ * The copies of one header, where the walk stands in them, and what it took from there. Copies are indexes
+ * into managed; offsets are into the copy's value. Aliases are no copies.
+ */
 struct cursor {
-    bool on_chain;  /* a group with this header was met on the walk */
-    bool present;   /* at least one copy exists (known once on_chain) */
-    unsigned count; /* non-empty elements read so far */
-    size_t copy;    /* index into managed of the copy being read, nmanaged before the first */
-    size_t at;      /* bytes of that copy not yet read, from its left end */
-    size_t client_copy,
-        client_at; /* start of the leftmost element that a trusted hop vouched for; copy nmanaged: none */
+    bool on_chain;        /* a group with this header was met on the walk */
+    unsigned count;       /* non-empty elements read so far */
+    uint32_t first, last; /* copies, or COPY_NONE: there is none */
+    uint32_t copy;        /* that is being read, the last at first; COPY_NONE: none, or not on the chain */
+    size_t at;            /* bytes of that copy not yet read, from its left end */
+    uint32_t
+        client_copy; /* with client_at: where the leftmost element begins that became a hop, or COPY_NONE */
+    size_t client_at;
 };
 
 /* One turn of the loop: who reported what, and what came of it. */
@@ -35,7 +42,7 @@ struct step {
     struct address hop;
     int group;              /* that trusts the hop, or -1 */
     struct slice element;   /* raw text, white space trimmed; data NULL: none was read */
-    struct address address; /* what the element says; kind NONE: malformed or none */
+    struct address address; /* what the element says; kind NONE: none, or malformed (a private one is kept) */
     uint16_t port;
 };
 
