@@ -1,0 +1,62 @@
+/*
+ * Time limits by the thousand, for one timer.
+ *
+ * Each kind of limit lasts equally long for everybody, so its waiting list stays in order by appending: to
+ * start or stop one is a few pointer writes, no system call and no heap. Not thread-safe: belongs to its
+ * loop.
+ */
+#ifndef RELAY_DEADLINES_H
+#define RELAY_DEADLINES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+enum deadline_kind {
+    DEADLINE_HEADER,  /* a front inside a request's parameters */
+    DEADLINE_LINGER,  /* a front that is drained before it is closed */
+    DEADLINE_QUEUE,   /* a request that waits for an application connection */
+    DEADLINE_CONNECT, /* an application connection being made */
+    DEADLINE_RETRY,   /* pause before the next try on a full backlog */
+    DEADLINE_SEND,    /* the application takes no bytes */
+    DEADLINE_FRONT,   /* the front takes no bytes */
+    DEADLINE_READ,    /* the application says nothing */
+    DEADLINE_IDLE,    /* an application connection kept for the next request */
+    DEADLINE_REQUEST, /* a whole request */
+    DEADLINE_REST,    /* a listener that rests after a failure */
+    DEADLINE_KINDS,
+};
+
+/* Embedded in whatever waits; starts as {0}. One deadline waits for one thing at a time. */
+struct deadline {
+    struct deadline *previous, *next; /* NULL: not started */
+    uint64_t at;                      /* loop time in ms */
+    enum deadline_kind kind;
+};
+
+struct deadlines {
+    uv_loop_t *loop;
+    uv_timer_t timer;
+    uint64_t armed; /* when the timer fires, 0: not running */
+    uint64_t lasts[DEADLINE_KINDS];
+    struct deadline lists[DEADLINE_KINDS];                                   /* circular, with a sentinel */
+    void (*expired)(struct deadlines *deadlines, struct deadline *deadline); /* it is stopped already */
+};
+
+/* All durations start as 0, which means: never expires. Set lasts[] (ms) before the first start. */
+void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
+                    void (*expired)(struct deadlines *, struct deadline *));
+void deadlines_close(struct deadlines *deadlines);
+
+/* Starts it, or starts it anew. */
+void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum deadline_kind kind);
+
+/* Fine if it is not started. */
+void deadline_stop(struct deadline *deadline);
+
+static inline bool deadline_runs(const struct deadline *deadline, enum deadline_kind kind)
+{
+    return deadline->next && deadline->kind == kind;
+}
+
+#endif

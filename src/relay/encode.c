@@ -1,0 +1,152 @@
+#include "relay/encode.h"
+
+#include <errno.h>
+
+/* Up to here a copy costs less than one more piece in the kernel's list. */
+#define COPY_MAX 1024
+/* Pieces left for the body that follows in the same write. */
+#define PIECES_MAX (GATHER_MAX - 16)
+
+/* Writes into memory that was reserved for the whole request. */
+struct writer {
+    struct buffer *scratch;
+    struct gather *gather;
+};
+
+static char *claim(struct writer *w, size_t len)
+{
+    char *at = w->scratch->data + w->scratch->len;
+    w->scratch->len += len;
+    gather_add(w->gather, at, len);
+    return at;
+}
+
+static void put(struct writer *w, struct slice raw)
+{
+    if (raw.len == 0)
+        return;
+    if (raw.len > COPY_MAX && w->gather->count < PIECES_MAX)
+        gather_add(w->gather, (char *)raw.data, raw.len);
+    else
+        memcpy(claim(w, raw.len), raw.data, raw.len);
+}
+
+static void put_pair(struct writer *w, struct slice name, struct slice value)
+{
+    char lengths[PARAMS_LENGTHS_MAX];
+    size_t n = params_encode_lengths(lengths, name.len, value.len);
+    memcpy(claim(w, n), lengths, n);
+    put(w, name);
+    put(w, value);
+}
+
+static size_t rewritten_size(const struct encode_request *r)
+{
+    size_t size = r->content.len;
+    for (size_t i = 0; i < r->rewrite->nedits; i++) {
+        const struct edit *edit = &r->rewrite->edits[i];
+        size -= params_raw(r->content, r->params, edit->index, edit->index + 1).len;
+        if (!edit->drop)
+            size += params_pair_size(r->params[edit->index].name, edit->value);
+    }
+    for (size_t i = 0; i < r->rewrite->nadded; i++)
+        size += params_pair_size(r->rewrite->added[i].name, r->rewrite->added[i].value);
+    return size;
+}
+
+/* The usual case: everything fits one record, untouched runs between two edits go as a whole. */
+static void put_single(struct writer *w, const struct encode_request *r, size_t size)
+{
+    record_encode(claim(w, RECORD_HEADER), FCGI_PARAMS, r->id, (uint16_t)size, 0);
+    size_t next = 0;
+    for (size_t i = 0; i < r->rewrite->nedits; i++) {
+        const struct edit *edit = &r->rewrite->edits[i];
+        put(w, params_raw(r->content, r->params, next, edit->index));
+        if (!edit->drop)
+            put_pair(w, r->params[edit->index].name, edit->value);
+        next = edit->index + 1;
+    }
+    put(w, params_raw(r->content, r->params, next, r->n));
+    for (size_t i = 0; i < r->rewrite->nadded; i++)
+        put_pair(w, r->rewrite->added[i].name, r->rewrite->added[i].value);
+}
+
+/* Several records, built one after the other in the scratch buffer. */
+struct cutter {
+    struct writer *w;
+    uint16_t id;
+    char *head; /* of the open record, NULL: none is open */
+    size_t used;
+};
+
+static void cut_close(struct cutter *c)
+{
+    if (c->head)
+        record_encode(c->head, FCGI_PARAMS, c->id, (uint16_t)c->used, 0);
+    c->head = NULL;
+    c->used = 0;
+}
+
+static void cut_bytes(struct cutter *c, struct slice bytes)
+{
+    while (bytes.len > 0) {
+        if (c->used == RECORD_CONTENT)
+            cut_close(c);
+        if (!c->head)
+            c->head = claim(c->w, RECORD_HEADER);
+        size_t n = bytes.len < RECORD_CONTENT - c->used ? bytes.len : RECORD_CONTENT - c->used;
+        memcpy(claim(c->w, n), bytes.data, n);
+        c->used += n;
+        bytes = slice_part(bytes, n, bytes.len);
+    }
+}
+
+static void cut_pair(struct cutter *c, struct slice name, struct slice value)
+{
+    char lengths[PARAMS_LENGTHS_MAX];
+    if (c->used + params_pair_size(name, value) > RECORD_CONTENT)
+        cut_close(c);
+    cut_bytes(c, (struct slice){lengths, params_encode_lengths(lengths, name.len, value.len)});
+    cut_bytes(c, name);
+    cut_bytes(c, value);
+}
+
+static void put_several(struct writer *w, const struct encode_request *r)
+{
+    struct cutter c = {.w = w, .id = r->id};
+    const struct edit *edit = r->rewrite->edits;
+    const struct edit *last = edit + r->rewrite->nedits;
+    for (size_t i = 0; i < r->n; i++) {
+        if (edit < last && edit->index == i) {
+            if (!edit->drop)
+                cut_pair(&c, r->params[i].name, edit->value);
+            edit++;
+            continue;
+        }
+        struct slice raw = params_raw(r->content, r->params, i, i + 1);
+        if (c.used + raw.len > RECORD_CONTENT)
+            cut_close(&c);
+        cut_bytes(&c, raw);
+    }
+    for (size_t i = 0; i < r->rewrite->nadded; i++)
+        cut_pair(&c, r->rewrite->added[i].name, r->rewrite->added[i].value);
+    cut_close(&c);
+}
+
+int encode_request(const struct encode_request *r, struct buffer *scratch, struct gather *gather)
+{
+    size_t size = rewritten_size(r);
+    /* Pairs that do not fit a started record leave at most half of each record empty. */
+    size_t records = 2 * (size / RECORD_CONTENT) + 2;
+    buffer_clear(scratch);
+    if (buffer_reserve(scratch, RECORD_FIXED + size + (records + 1) * RECORD_HEADER) < 0)
+        return -ENOMEM;
+    struct writer w = {scratch, gather};
+    record_encode_begin(claim(&w, RECORD_FIXED), r->id, r->role, r->keep);
+    if (size > RECORD_CONTENT)
+        put_several(&w, r);
+    else if (size > 0)
+        put_single(&w, r, size);
+    record_encode(claim(&w, RECORD_HEADER), FCGI_PARAMS, r->id, 0, 0);
+    return 0;
+}

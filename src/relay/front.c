@@ -1,0 +1,244 @@
+#include "relay/front.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "relay/records.h"
+#include "relay/request.h"
+
+/* Reads of one front before the others have their turn. */
+#define READS_A_TURN 16
+
+static struct front *of_watch(struct watch *watch)
+{
+    return (struct front *)((char *)watch - offsetof(struct front, stream.watch));
+}
+
+static void on_destroy(struct watch *watch)
+{
+    free(of_watch(watch));
+}
+
+/* ---- reading ---- */
+
+static void on_end_of_stream(struct front *f)
+{
+    f->ended_reading = true;
+    /* Before its end a request is aborted by this; behind it, the web server has only half-closed and still
+     * listens. */
+    if (f->state == FRONT_IDLE && f->stream.out.len > 0)
+        f->state = FRONT_CLOSING;
+    if (f->state != FRONT_ANSWER && f->state != FRONT_CLOSING)
+        front_end(f);
+}
+
+static bool may_read(const struct front *f)
+{
+    if (f->ended_reading || f->state == FRONT_CLOSING || f->stream.out.len > STREAM_HIGH_WATER)
+        return false;
+    return f->state != FRONT_BODY || request_has_room(f);
+}
+
+/* A request that has begun and is not whole yet must become so in time. */
+static void watch_the_header(struct front *f)
+{
+    bool inside = f->state == FRONT_PARAMS || (f->state == FRONT_IDLE && !scanner_at_boundary(&f->scanner));
+    if (inside && !f->deadline.next)
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_HEADER);
+    else if (!inside && deadline_runs(&f->deadline, DEADLINE_HEADER))
+        deadline_stop(&f->deadline);
+}
+
+static void front_read(struct front *f)
+{
+    struct relay *relay = f->relay;
+    for (int turn = 0; turn < READS_A_TURN; turn++) {
+        if (!f->stream.watch.readable || !may_read(f))
+            return;
+        ssize_t n = stream_receive(&f->stream, relay->buffer, RELAY_BUFFER_SIZE);
+        if (n == -EAGAIN)
+            return;
+        if (n == 0) {
+            on_end_of_stream(f);
+            return;
+        }
+        if (n < 0) {
+            front_end(f);
+            return;
+        }
+        gather_clear(&relay->gather);
+        records_feed(f, relay->buffer, (size_t)n);
+        if (front_ended(f))
+            return;
+        request_forward(f);
+        if (front_ended(f))
+            return;
+        watch_the_header(f);
+    }
+    poller_again(&relay->poller, &f->stream.watch);
+}
+
+void front_resume(struct front *f)
+{
+    if (f->stream.watch.readable)
+        poller_again(&f->relay->poller, &f->stream.watch);
+}
+
+/* ---- writing ---- */
+
+static void on_drained(struct front *f)
+{
+    if (deadline_runs(&f->deadline, DEADLINE_FRONT))
+        deadline_stop(&f->deadline);
+    if (f->state == FRONT_CLOSING)
+        front_end(f);
+    else if (f->state == FRONT_LINGER)
+        shutdown(f->stream.watch.fd, SHUT_WR);
+    else
+        request_drained(f);
+}
+
+static void flush(struct front *f)
+{
+    bool progress;
+    if (stream_flush(&f->relay->poller, &f->stream, &progress) < 0) {
+        front_end(f);
+        return;
+    }
+    if (f->stream.out.len == 0)
+        on_drained(f);
+    else if (progress && deadline_runs(&f->deadline, DEADLINE_FRONT))
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
+}
+
+bool front_send(struct front *f, const struct gather *gather)
+{
+    if (stream_send(&f->relay->poller, &f->stream, gather) < 0) {
+        front_end(f);
+        return false;
+    }
+    if (f->stream.out.len > 0 && !f->deadline.next)
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
+    return true;
+}
+
+void front_reply(struct front *f, char *data, size_t len)
+{
+    if (f->request.mid_record) {
+        if (buffer_append(&f->control, data, len) < 0)
+            front_end(f);
+        return;
+    }
+    struct gather gather = {.count = 0};
+    gather_add(&gather, data, len);
+    front_send(f, &gather);
+}
+
+static void on_ready(struct watch *watch)
+{
+    struct front *f = of_watch(watch);
+    if (watch->gone) {
+        front_end(f);
+        return;
+    }
+    if (watch->want_write && watch->writable) {
+        flush(f);
+        if (front_ended(f))
+            return;
+    }
+    front_read(f);
+}
+
+/* ---- life ---- */
+
+static void close_when_written(struct front *f)
+{
+    f->state = FRONT_CLOSING;
+    if (f->stream.out.len == 0)
+        front_end(f);
+}
+
+static void linger(struct front *f)
+{
+    f->state = FRONT_LINGER;
+    deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_LINGER);
+    if (f->stream.out.len == 0)
+        shutdown(f->stream.watch.fd, SHUT_WR);
+    front_resume(f);
+}
+
+void front_finish(struct front *f)
+{
+    bool whole = f->state == FRONT_ANSWER;
+    bool keep = f->request.keep && !f->relay->stopping && !f->ended_reading;
+    request_clear(f);
+    if (!whole && keep) {
+        f->state = FRONT_DRAIN;
+        front_resume(f);
+    } else if (!whole) {
+        linger(f);
+    } else if (keep) {
+        f->state = FRONT_IDLE;
+        front_resume(f);
+    } else {
+        close_when_written(f);
+    }
+}
+
+void front_break_off(struct front *f)
+{
+    request_clear(f);
+    close_when_written(f);
+}
+
+void front_accept(struct relay *relay, int fd)
+{
+    struct front *f = calloc(1, sizeof(*f));
+    if (!f) {
+        close(fd);
+        return;
+    }
+    f->relay = relay;
+    f->stream.watch = (struct watch){.fd = fd, .readable = true, .ready = on_ready, .destroy = on_destroy};
+    f->next = relay->fronts;
+    if (f->next)
+        f->next->previous = f;
+    relay->fronts = f;
+    /* Web servers send at once: read first, and the set needs not tell what is known already. */
+    front_read(f);
+    if (!front_ended(f) && poller_add(&relay->poller, &f->stream.watch) < 0)
+        front_end(f);
+}
+
+void front_end(struct front *f)
+{
+    if (front_ended(f))
+        return;
+    struct relay *relay = f->relay;
+    request_clear(f);
+    deadline_stop(&f->deadline);
+    buffer_free(&f->held);
+    buffer_free(&f->control);
+    stream_close(&relay->poller, &f->stream);
+    if (f->previous)
+        f->previous->next = f->next;
+    else
+        relay->fronts = f->next;
+    if (f->next)
+        f->next->previous = f->previous;
+    poller_bury(&relay->poller, &f->stream.watch);
+    if (relay->stopping && !relay->fronts)
+        relay->emptied(relay);
+}
+
+void front_expired(struct front *f, enum deadline_kind kind)
+{
+    if (kind == DEADLINE_HEADER)
+        relay_log_limited(
+            f->relay, protocol, LOG_WARNING,
+            "closing a connection of the web server: a request's parameters were not complete after "
+            "header_timeout");
+    front_end(f);
+}

@@ -1,0 +1,82 @@
+/*
+ * A connection from the web server, and the one request that it carries at a time.
+ */
+#ifndef RELAY_FRONT_H
+#define RELAY_FRONT_H
+
+#include "relay/relay.h"
+
+enum front_state {
+    FRONT_IDLE,    /* waits for a BEGIN_REQUEST */
+    FRONT_PARAMS,  /* inside a request's parameters */
+    FRONT_BODY,    /* parameters complete, streams still to come */
+    FRONT_ANSWER,  /* the whole request is here, the answer not yet gone */
+    FRONT_DRAIN,   /* answered early: the rest of the request is read and thrown away */
+    FRONT_LINGER,  /* as DRAIN, and then closed: closing at once could destroy the answer on its way */
+    FRONT_CLOSING, /* closed as soon as everything is written */
+};
+
+/* A request; never outlives its front. */
+struct request {
+    uint16_t id; /* the web server's; used towards the application too */
+    uint16_t role;
+    bool keep;       /* the web server wants the connection kept */
+    bool idempotent; /* GET or HEAD */
+    bool retried;
+    bool counted;      /* in relay.requests */
+    bool undispatched; /* its beginning is in relay.gather, no connection has been asked for */
+    bool answered;     /* bytes of the answer went to the front: too late for an error page */
+    bool mid_record;   /* those bytes end inside a record */
+    bool stdin_ended, data_ended;
+    struct upstream *upstream;
+    struct ticket ticket;
+    struct deadline total;
+    struct buffer params;  /* PARAMS content that did not come in one piece */
+    struct buffer pending; /* what waits for a connection */
+};
+
+struct front {
+    struct stream stream;
+    struct relay *relay;
+    struct front *previous, *next;
+    struct deadline deadline; /* HEADER, FRONT or LINGER */
+    struct scanner scanner;
+    struct buffer held;    /* content of a BEGIN_REQUEST or GET_VALUES in the making */
+    struct buffer control; /* our own replies, waiting for a record boundary in the answer */
+    struct request request;
+    enum front_state state;
+    bool ended_reading; /* the web server has half-closed */
+};
+
+/* Takes over a connected, non-blocking socket, also when it fails. */
+void front_accept(struct relay *relay, int fd);
+
+/* Ends it now; its application connection is closed. Freed at the end of the round: afterwards watch.fd is
+ * -1. */
+void front_end(struct front *front);
+
+/* Has it ended meanwhile? */
+static inline bool front_ended(const struct front *front)
+{
+    return front->stream.watch.fd < 0;
+}
+
+/* Sends a reply of our own, at the next record boundary of the answer. */
+void front_reply(struct front *front, char *data, size_t len);
+
+/* Sends bytes of the answer. False: the front has ended. */
+bool front_send(struct front *front, const struct gather *gather);
+
+/* The answer is complete: on to the next request, or towards the end. */
+void front_finish(struct front *front);
+
+/* Lets the bytes go that wait, then ends: an answer that broke off gets no END_REQUEST. */
+void front_break_off(struct front *front);
+
+/* Goes on reading after a pause. */
+void front_resume(struct front *front);
+
+/* One of its deadlines is over. */
+void front_expired(struct front *front, enum deadline_kind kind);
+
+#endif

@@ -1,0 +1,163 @@
+#include "relay/pool.h"
+
+#include <errno.h>
+
+static struct pool *of_upstream(const struct upstream *upstream)
+{
+    return (struct pool *)((char *)upstream->shared - offsetof(struct pool, shared));
+}
+
+static void idle_unlink(struct upstream *u)
+{
+    if (!u->next)
+        return;
+    u->previous->next = u->next;
+    u->next->previous = u->previous;
+    u->previous = u->next = NULL;
+}
+
+static void drop(struct pool *pool, struct upstream *u)
+{
+    idle_unlink(u);
+    pool->total--;
+    upstream_destroy(u);
+}
+
+/* The most recently used one that is still good; dead ones met on the way are dropped. */
+static struct upstream *take_idle(struct pool *pool)
+{
+    while (pool->idle.next != &pool->idle) {
+        struct upstream *u = pool->idle.next;
+        if (upstream_usable(u)) {
+            idle_unlink(u);
+            deadline_stop(&u->deadline);
+            return u;
+        }
+        drop(pool, u);
+    }
+    return NULL;
+}
+
+static bool below_cap(const struct pool *pool)
+{
+    unsigned cap = pool->shared.config->connections;
+    return cap == 0 || pool->total < cap;
+}
+
+/* A repeated request must not go out on a kept connection: where the cap is reached, one of those makes room.
+ */
+static bool make_room(struct pool *pool)
+{
+    if (below_cap(pool))
+        return true;
+    if (pool->idle.next == &pool->idle)
+        return false;
+    drop(pool, pool->idle.previous);
+    return true;
+}
+
+/* NULL and *error 0: there is none to be had now. */
+static struct upstream *acquire(struct pool *pool, void *user, bool fresh, int *error)
+{
+    struct upstream *u = fresh ? NULL : take_idle(pool);
+    *error = 0;
+    if (u) {
+        upstream_attach(u, user);
+        return u;
+    }
+    if (!make_room(pool))
+        return NULL;
+    u = upstream_open(&pool->shared, user, error);
+    if (u)
+        pool->total++;
+    return u;
+}
+
+/* Serving happens in a turn of its own: a grant may fail and free the next connection, and so on a thousand
+ * times. */
+static void on_serve(uv_idle_t *handle)
+{
+    struct pool *pool = handle->data;
+    while (pool->waiting.next != &pool->waiting) {
+        struct ticket *first = pool->waiting.next;
+        int error;
+        struct upstream *u = acquire(pool, first->user, first->fresh, &error);
+        if (!u && error == 0)
+            break;
+        pool_cancel(pool, first);
+        pool->granted(first->user, u, error);
+    }
+    uv_idle_stop(handle);
+}
+
+static void on_released(struct upstream *u, bool reusable)
+{
+    struct pool *pool = of_upstream(u);
+    idle_unlink(u);
+    if (!reusable) {
+        drop(pool, u);
+    } else {
+        u->idle_round = pool->shared.poller->round;
+        u->previous = &pool->idle;
+        u->next = pool->idle.next;
+        u->next->previous = u;
+        pool->idle.next = u;
+        deadline_start(pool->shared.deadlines, &u->deadline, DEADLINE_IDLE);
+    }
+    if (pool->nwaiting > 0)
+        uv_idle_start(&pool->server, on_serve);
+}
+
+int pool_open(struct pool *pool, uv_loop_t *loop)
+{
+    pool->idle.previous = pool->idle.next = &pool->idle;
+    pool->waiting.previous = pool->waiting.next = &pool->waiting;
+    pool->shared.released = on_released;
+    int rc = uv_idle_init(loop, &pool->server);
+    pool->server.data = pool;
+    return rc;
+}
+
+void pool_close(struct pool *pool)
+{
+    while (pool->idle.next != &pool->idle)
+        drop(pool, pool->idle.next);
+    uv_close((uv_handle_t *)&pool->server, NULL);
+}
+
+enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, bool fresh,
+                          struct upstream **upstream, int *error)
+{
+    *upstream = NULL;
+    *error = 0;
+    /* Who came first is served first, also when a connection has just become free. */
+    if (pool->nwaiting == 0) {
+        *upstream = acquire(pool, user, fresh, error);
+        if (*upstream)
+            return POOL_CONNECTION;
+        if (*error < 0)
+            return POOL_ERROR;
+    }
+    if (pool->nwaiting >= pool->shared.config->queue)
+        return POOL_FULL;
+    ticket->user = user;
+    ticket->fresh = fresh;
+    ticket->next = &pool->waiting;
+    ticket->previous = pool->waiting.previous;
+    ticket->previous->next = ticket;
+    pool->waiting.previous = ticket;
+    pool->nwaiting++;
+    deadline_start(pool->shared.deadlines, &ticket->deadline, DEADLINE_QUEUE);
+    return POOL_WAIT;
+}
+
+void pool_cancel(struct pool *pool, struct ticket *ticket)
+{
+    if (!ticket->next)
+        return;
+    ticket->previous->next = ticket->next;
+    ticket->next->previous = ticket->previous;
+    ticket->previous = ticket->next = NULL;
+    deadline_stop(&ticket->deadline);
+    pool->nwaiting--;
+}

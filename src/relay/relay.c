@@ -1,0 +1,111 @@
+#include "relay/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "relay/front.h"
+#include "relay/listener.h"
+#include "relay/request.h"
+
+/* How long a front that we answered early may take to notice, in ms. */
+#define LINGER_MS 5000
+/* Between two tries on an application whose backlog is full. */
+#define RETRY_MS 20
+/* How long a listener rests when descriptors or memory are short. */
+#define REST_MS 200
+
+#define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
+
+static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
+{
+    (void)deadlines;
+    switch (deadline->kind) {
+    case DEADLINE_HEADER:
+    case DEADLINE_LINGER:
+    case DEADLINE_FRONT:
+        front_expired(CONTAINER(deadline, struct front, deadline), deadline->kind);
+        break;
+    case DEADLINE_QUEUE:
+        request_expired(CONTAINER(deadline, struct ticket, deadline)->user, DEADLINE_QUEUE);
+        break;
+    case DEADLINE_REQUEST:
+        request_expired(CONTAINER(deadline, struct front, request.total), DEADLINE_REQUEST);
+        break;
+    case DEADLINE_REST:
+        listener_wake(CONTAINER(deadline, struct listener, deadline));
+        break;
+    default:
+        upstream_expired(CONTAINER(deadline, struct upstream, deadline), deadline->kind);
+        break;
+    }
+}
+
+static void set_durations(uint64_t *lasts, const struct config *config)
+{
+    lasts[DEADLINE_HEADER] = config->header_timeout_ms;
+    lasts[DEADLINE_LINGER] = LINGER_MS;
+    lasts[DEADLINE_QUEUE] = config->upstream.queue_timeout_ms;
+    lasts[DEADLINE_CONNECT] = config->upstream.connect_timeout_ms;
+    lasts[DEADLINE_RETRY] = RETRY_MS;
+    lasts[DEADLINE_SEND] = config->upstream.send_timeout_ms;
+    lasts[DEADLINE_FRONT] = config->upstream.send_timeout_ms;
+    lasts[DEADLINE_READ] = config->upstream.read_timeout_ms;
+    lasts[DEADLINE_IDLE] = config->upstream.idle_timeout_ms;
+    lasts[DEADLINE_REQUEST] = config->upstream.request_timeout_ms;
+    lasts[DEADLINE_REST] = REST_MS;
+}
+
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level)
+{
+    *relay = (struct relay){.loop = loop, .config = config, .log = {.level = level, .fd = 2}};
+    deadlines_open(&relay->deadlines, loop, on_expired);
+    set_durations(relay->deadlines.lasts, config);
+    relay->pool.granted = request_granted;
+    relay->pool.shared.poller = &relay->poller;
+    relay->pool.shared.deadlines = &relay->deadlines;
+    relay->pool.shared.config = &config->upstream;
+    relay->pool.shared.events = &request_upstream_events;
+    relay->pool.shared.buffer_size = RELAY_BUFFER_SIZE;
+    pool_open(&relay->pool, loop);
+    int rc = poller_open(&relay->poller, loop);
+    if (rc < 0)
+        return rc;
+    relay->workspace = workspace_new(config->policy);
+    relay->params = calloc(REALIP_MAX_PARAMS, sizeof(*relay->params));
+    relay->buffer = malloc(RELAY_BUFFER_SIZE);
+    relay->pool.shared.buffer = malloc(RELAY_BUFFER_SIZE);
+    return relay->workspace && relay->params && relay->buffer && relay->pool.shared.buffer ? 0 : -ENOMEM;
+}
+
+void relay_stop(struct relay *relay)
+{
+    relay->stopping = true;
+    struct front *next;
+    bool any = relay->fronts != NULL;
+    for (struct front *f = relay->fronts; f; f = next) {
+        next = f->next;
+        if (f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) && f->stream.out.len == 0)
+            front_end(f);
+    }
+    if (!any)
+        relay->emptied(relay);
+}
+
+void relay_close(struct relay *relay)
+{
+    relay->stopping = false; /* nobody waits for the last front any more */
+    while (relay->fronts)
+        front_end(relay->fronts);
+    pool_close(&relay->pool);
+    poller_close(&relay->poller);
+    deadlines_close(&relay->deadlines);
+}
+
+void relay_free(struct relay *relay)
+{
+    workspace_free(relay->workspace);
+    free(relay->params);
+    free(relay->buffer);
+    free(relay->pool.shared.buffer);
+    buffer_free(&relay->scratch);
+}

@@ -1,0 +1,69 @@
+/*
+ * One event loop's worth of relay: what all of its fronts share.
+ *
+ * The read buffers belong to the loop, not to connections. Nothing here is thread-safe.
+ */
+#ifndef RELAY_RELAY_H
+#define RELAY_RELAY_H
+
+#include "config/config.h"
+#include "ops/log.h"
+#include "realip/rewrite.h"
+#include "relay/pool.h"
+
+#define RELAY_BUFFER_SIZE 65536
+
+struct front;
+
+/* Things that peers can cause at will, each logged once a minute at most. */
+struct relay_limits {
+    struct log_limit unreachable, protocol, queue, requests, repeated_addr, aliases, junk, accept, client;
+};
+
+struct relay {
+    uv_loop_t *loop;
+    const struct config *config;
+    struct log log;
+    struct relay_limits limits;
+    struct poller poller;
+    struct deadlines deadlines;
+    struct pool pool;
+    struct workspace *workspace;
+    struct param *params;  /* REALIP_MAX_PARAMS, of the request being started */
+    char *buffer;          /* what is read from a front in this turn */
+    struct gather gather;  /* what goes to the application in this turn */
+    struct buffer scratch; /* what the gather names and is not in the buffer */
+    struct front *fronts;
+    size_t requests; /* between their complete parameters and their end */
+    bool stopping;
+    void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
+    void *owner;
+};
+
+/* 0 or a negative errno / UV_E* value; relay_close is due in either case. The configuration must outlive the
+ * relay. */
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level);
+
+/* Ends idle fronts now and the others after their answer; calls emptied when none is left, perhaps at once.
+ */
+void relay_stop(struct relay *relay);
+
+/* Ends everything at once. The loop must run once more afterwards. */
+void relay_close(struct relay *relay);
+
+/* Frees what relay_close left for the loop's last turn. */
+void relay_free(struct relay *relay);
+
+/* Logs at most once a minute for each limit. */
+#define relay_log_limited(relay, limit, level, ...)                                                          \
+    do {                                                                                                     \
+        unsigned suppressed_;                                                                                \
+        if (log_limit_pass(&(relay)->limits.limit, uv_now((relay)->loop), &suppressed_)) {                   \
+            log_write(&(relay)->log, level, __VA_ARGS__);                                                    \
+            if (suppressed_ > 0)                                                                             \
+                log_write(&(relay)->log, level, "%u more lines like the last one were left out",             \
+                          suppressed_);                                                                      \
+        }                                                                                                    \
+    } while (0)
+
+#endif

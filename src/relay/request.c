@@ -1,0 +1,370 @@
+#include "relay/request.h"
+
+#include <errno.h>
+
+#include "fastcgi/params.h"
+#include "relay/encode.h"
+#include "relay/refusal.h"
+
+void request_begin(struct front *f, uint16_t id, struct record_begin begin)
+{
+    struct request *r = &f->request;
+    r->id = id;
+    r->role = begin.role;
+    r->keep = begin.keep;
+    r->idempotent = r->retried = r->counted = r->undispatched = false;
+    r->answered = r->mid_record = r->stdin_ended = r->data_ended = false;
+    f->state = FRONT_PARAMS;
+}
+
+void request_clear(struct front *f)
+{
+    struct request *r = &f->request;
+    struct upstream *upstream = r->upstream;
+    r->upstream = NULL;
+    if (upstream)
+        upstream_abandon(upstream);
+    pool_cancel(&f->relay->pool, &r->ticket);
+    deadline_stop(&r->total);
+    buffer_free(&r->params);
+    buffer_free(&r->pending);
+    if (r->counted)
+        f->relay->requests--;
+    r->counted = r->undispatched = false;
+}
+
+/* ---- refusing ---- */
+
+void request_refuse(struct front *f, int status)
+{
+    char page[REFUSAL_MAX];
+    size_t len = refusal_encode(page, f->request.id, status);
+    if (deadline_runs(&f->deadline, DEADLINE_HEADER))
+        deadline_stop(&f->deadline);
+    gather_clear(&f->relay->gather);
+    struct gather gather = {.count = 0};
+    gather_add(&gather, page, len);
+    if (f->control.len > 0)
+        gather_add(&gather, f->control.data + f->control.start, f->control.len);
+    bool alive = front_send(f, &gather);
+    buffer_free(&f->control);
+    if (alive)
+        front_finish(f);
+}
+
+/* No answer can come from the application any more, and none has begun. */
+static void refuse_failed(struct front *f, int error)
+{
+    const struct config_upstream *config = &f->relay->config->upstream;
+    bool timed_out = error == -ETIMEDOUT;
+    bool exhausted = error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
+    relay_log_limited(f->relay, unreachable, LOG_ERROR,
+                      "no answer from the application at %s: %s; is it running, and in time?",
+                      config->addresses[0].text, strerror(-error));
+    request_refuse(f, timed_out ? 504 : exhausted ? 503 : 502);
+}
+
+/* ---- starting ---- */
+
+/* All copies have to say so: which of them the application reads is its own affair. */
+static bool is_idempotent(const struct param *params, size_t n)
+{
+    const struct slice name = SLICE("REQUEST_METHOD");
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!slice_equal(params[i].name, name))
+            continue;
+        if (!slice_equal(params[i].value, SLICE("GET")) && !slice_equal(params[i].value, SLICE("HEAD")))
+            return false;
+        found = true;
+    }
+    return found;
+}
+
+static void log_oddities(struct relay *relay, const struct decision *decision, const struct rewrite *rewrite)
+{
+    char peer[96];
+    if (rewrite->repeated_addr)
+        relay_log_limited(relay, repeated_addr, LOG_WARNING,
+                          "the web server sent REMOTE_ADDR more than once; the last one counts (\"%s\"): "
+                          "check its configuration",
+                          log_escape(decision->peer_text, peer, sizeof(peer)));
+    if (rewrite->aliases > 0)
+        relay_log_limited(
+            relay, aliases, LOG_INFO,
+            "dropped %u parameters from peer \"%s\" whose names only look like a client-address header",
+            rewrite->aliases, log_escape(decision->peer_text, peer, sizeof(peer)));
+    if (rewrite->junk)
+        relay_log_limited(
+            relay, junk, LOG_WARNING,
+            "ignored an X-Forwarded-Proto, -Port or -Host from peer \"%s\" that holds no usable value",
+            log_escape(decision->peer_text, peer, sizeof(peer)));
+}
+
+static void log_rejected(struct relay *relay, const struct decision *decision)
+{
+    if (!log_wants(&relay->log, LOG_INFO))
+        return;
+    char peer[96];
+    char text[ADDRESS_TEXT_MAX];
+    struct slice client = {text, address_format(&decision->client, text)};
+    log_write(&relay->log, LOG_INFO, "refused a request with %d: peer \"%s\", client %.*s, %s",
+              decision->rejected, log_escape(decision->peer_text, peer, sizeof(peer)), (int)client.len,
+              client.data, reason_word(decision->reason));
+}
+
+/* 0, or the status to refuse with. */
+static int prepare(struct front *f, struct slice content)
+{
+    struct relay *relay = f->relay;
+    struct request *r = &f->request;
+    const struct policy *policy = relay->config->policy;
+    size_t n;
+    enum params_error error = params_decode(content, relay->params, REALIP_MAX_PARAMS, &n);
+    if (error != PARAMS_OK)
+        return error == PARAMS_TOO_MANY ? 431 : 400;
+
+    struct decision decision;
+    decide_request(policy, relay->params, n, relay->workspace, &decision);
+    if (decision.rejected) {
+        log_rejected(relay, &decision);
+        return decision.rejected;
+    }
+    struct rewrite rewrite;
+    if (rewrite_params(policy, relay->params, n, &decision, relay->workspace, &rewrite) < 0)
+        return 503;
+    if (rewrite.repeated_addr || rewrite.aliases || rewrite.junk)
+        log_oddities(relay, &decision, &rewrite);
+
+    r->idempotent = relay->config->upstream.keepalive && is_idempotent(relay->params, n);
+    const struct encode_request request = {.id = r->id,
+                                           .role = r->role,
+                                           .keep = relay->config->upstream.keepalive,
+                                           .content = content,
+                                           .params = relay->params,
+                                           .n = n,
+                                           .rewrite = &rewrite};
+    return encode_request(&request, &relay->scratch, &relay->gather) < 0 ? 503 : 0;
+}
+
+void request_start(struct front *f, struct slice content)
+{
+    struct relay *relay = f->relay;
+    struct request *r = &f->request;
+    if (deadline_runs(&f->deadline, DEADLINE_HEADER))
+        deadline_stop(&f->deadline);
+    f->state = r->role == FCGI_AUTHORIZER ? FRONT_ANSWER : FRONT_BODY;
+    if (relay->requests >= relay->config->limit_requests) {
+        relay_log_limited(relay, requests, LOG_WARNING,
+                          "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
+        request_refuse(f, 503);
+        return;
+    }
+    relay->requests++;
+    r->counted = true;
+    int status = prepare(f, content);
+    if (status != 0) {
+        request_refuse(f, status);
+        return;
+    }
+    r->undispatched = true;
+    deadline_start(&relay->deadlines, &r->total, DEADLINE_REQUEST);
+}
+
+/* ---- sending ---- */
+
+/* A copy for a second try is only ever needed behind a request that this connection has served before. */
+static void attach(struct front *f, struct upstream *upstream)
+{
+    f->request.upstream = upstream;
+    upstream_begin(upstream, f->request.id,
+                   upstream->served > 0 && f->request.idempotent && !f->request.retried);
+}
+
+static void dispatch(struct front *f, bool fresh)
+{
+    struct relay *relay = f->relay;
+    struct upstream *upstream;
+    int error;
+    switch (pool_get(&relay->pool, &f->request.ticket, f, fresh, &upstream, &error)) {
+    case POOL_CONNECTION:
+        attach(f, upstream);
+        break;
+    case POOL_WAIT:
+        break;
+    case POOL_FULL:
+        relay_log_limited(
+            relay, queue, LOG_WARNING,
+            "refused a request with 503: all %u application connections are busy and the queue of %u is full",
+            relay->config->upstream.connections, relay->config->upstream.queue);
+        request_refuse(f, 503);
+        break;
+    case POOL_ERROR:
+        refuse_failed(f, error);
+        break;
+    }
+}
+
+void request_forward(struct front *f)
+{
+    struct request *r = &f->request;
+    struct gather *gather = &f->relay->gather;
+    if (gather->bytes == 0)
+        return;
+    if (r->undispatched) {
+        r->undispatched = false;
+        dispatch(f, false);
+    }
+    if (front_ended(f) || (f->state != FRONT_BODY && f->state != FRONT_ANSWER))
+        return;
+    if (r->upstream)
+        upstream_send(r->upstream, gather, f->state == FRONT_ANSWER);
+    else if (buffer_append_gather(&r->pending, gather, 0) < 0)
+        request_refuse(f, 503);
+}
+
+bool request_has_room(const struct front *f)
+{
+    const struct request *r = &f->request;
+    return r->upstream ? upstream_has_room(r->upstream) : r->pending.len < STREAM_HIGH_WATER;
+}
+
+void request_drained(struct front *f)
+{
+    if (f->request.upstream)
+        upstream_resume(f->request.upstream);
+    front_resume(f);
+}
+
+void request_granted(void *user, struct upstream *upstream, int error)
+{
+    struct front *f = user;
+    if (!upstream) {
+        refuse_failed(f, error);
+        return;
+    }
+    attach(f, upstream);
+    upstream_send_buffer(upstream, &f->request.pending, f->state == FRONT_ANSWER);
+    front_resume(f);
+}
+
+/* ---- the answer ---- */
+
+static bool takes(void *user)
+{
+    const struct front *f = user;
+    return f->stream.out.len == 0;
+}
+
+/* Such an end is invisible to web servers: they would show an empty answer. */
+static bool refused_by_application(const struct request *r, const struct record_end *end)
+{
+    return end && end->protocol_status != FCGI_REQUEST_COMPLETE && !r->answered;
+}
+
+static void on_response(void *user, struct gather *pieces, bool boundary, const struct record_end *end)
+{
+    struct front *f = user;
+    struct request *r = &f->request;
+    char wire[RECORD_FIXED];
+    if (end)
+        r->upstream = NULL;
+    r->answered = r->answered || pieces->bytes > 0;
+    r->mid_record = !boundary;
+    if (refused_by_application(r, end)) {
+        request_refuse(f, end->protocol_status == FCGI_UNKNOWN_ROLE ? 502 : 503);
+        return;
+    }
+    if (end) {
+        record_encode_end(wire, r->id, end->app_status, end->protocol_status);
+        gather_add(pieces, wire, sizeof(wire));
+    }
+    if (boundary && f->control.len > 0)
+        gather_add(pieces, f->control.data + f->control.start, f->control.len);
+    bool alive = front_send(f, pieces);
+    if (boundary)
+        buffer_free(&f->control);
+    if (alive && end)
+        front_finish(f);
+}
+
+/* Once more, on a fresh connection: the kept one had ended before it saw the request, as far as anybody can
+ * tell. */
+static void repeat(struct front *f, struct buffer *again)
+{
+    struct request *r = &f->request;
+    r->retried = true;
+    buffer_free(&r->pending);
+    r->pending = *again;
+    *again = (struct buffer){0};
+    dispatch(f, true);
+    if (r->upstream)
+        upstream_send_buffer(r->upstream, &r->pending, true);
+}
+
+static void on_failed(void *user, int error, struct buffer *again)
+{
+    struct front *f = user;
+    struct request *r = &f->request;
+    r->upstream = NULL;
+    if (again && error != -ETIMEDOUT && f->state == FRONT_ANSWER) {
+        repeat(f, again);
+        return;
+    }
+    if (!r->answered) {
+        refuse_failed(f, error);
+        return;
+    }
+    relay_log_limited(f->relay, unreachable, LOG_ERROR,
+                      "the application at %s broke off in the middle of an answer: %s",
+                      f->relay->config->upstream.addresses[0].text, strerror(-error));
+    front_break_off(f);
+}
+
+static void on_drained(void *user)
+{
+    front_resume(user);
+}
+
+const struct upstream_events request_upstream_events = {
+    .takes = takes, .response = on_response, .failed = on_failed, .drained = on_drained};
+
+/* ---- other ends ---- */
+
+void request_abort(struct front *f)
+{
+    struct request *r = &f->request;
+    if (r->mid_record) {
+        front_end(f);
+        return;
+    }
+    gather_clear(&f->relay->gather);
+    char wire[RECORD_FIXED];
+    record_encode_end(wire, r->id, 0, FCGI_REQUEST_COMPLETE);
+    f->state = FRONT_ANSWER; /* whatever still comes under this id is of a request that is over */
+    struct gather gather = {.count = 0};
+    gather_add(&gather, wire, sizeof(wire));
+    if (front_send(f, &gather))
+        front_finish(f);
+}
+
+void request_expired(struct front *f, enum deadline_kind kind)
+{
+    struct request *r = &f->request;
+    if (kind == DEADLINE_QUEUE) {
+        pool_cancel(&f->relay->pool, &r->ticket);
+        relay_log_limited(
+            f->relay, queue, LOG_WARNING,
+            "refused a request with 503: no application connection became free within queue_timeout");
+        request_refuse(f, 503);
+        return;
+    }
+    struct upstream *upstream = r->upstream;
+    r->upstream = NULL;
+    if (upstream)
+        upstream_abandon(upstream);
+    if (!r->answered)
+        refuse_failed(f, -ETIMEDOUT);
+    else
+        front_break_off(f);
+}

@@ -1,0 +1,136 @@
+#include "relay/serve.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "relay/listener.h"
+
+struct server {
+    uv_loop_t loop;
+    struct relay relay;
+    struct listener *listeners;
+    size_t nlisteners;
+    uv_signal_t term, interrupt;
+    uv_timer_t shutdown;
+};
+
+/* A relay has two descriptors a request: use all that the administrator allows. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void stop_listening(struct server *server)
+{
+    for (size_t i = 0; i < server->nlisteners; i++)
+        listener_stop(&server->listeners[i]);
+}
+
+static void on_emptied(struct relay *relay)
+{
+    uv_stop(relay->loop);
+}
+
+static void on_shutdown_timeout(uv_timer_t *timer)
+{
+    struct server *server = timer->data;
+    log_write(&server->relay.log, LOG_WARNING, "shutdown_timeout is over: ending %zu requests",
+              server->relay.requests);
+    uv_stop(&server->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct server *server = handle->data;
+    const char *name = number == SIGTERM ? "TERM" : "INT";
+    if (server->relay.stopping) {
+        log_write(&server->relay.log, LOG_INFO, "%s again: ending at once", name);
+        uv_stop(&server->loop);
+        return;
+    }
+    log_write(&server->relay.log, LOG_INFO, "%s: no new requests, %zu running", name, server->relay.requests);
+    stop_listening(server);
+    uv_timer_start(&server->shutdown, on_shutdown_timeout, server->relay.config->shutdown_timeout_ms, 0);
+    relay_stop(&server->relay);
+}
+
+static void open_handles(struct server *server)
+{
+    uv_signal_init(&server->loop, &server->term);
+    uv_signal_init(&server->loop, &server->interrupt);
+    uv_timer_init(&server->loop, &server->shutdown);
+    server->term.data = server->interrupt.data = server->shutdown.data = server;
+    uv_signal_start(&server->term, on_signal, SIGTERM);
+    uv_signal_start(&server->interrupt, on_signal, SIGINT);
+}
+
+static int open_listeners(struct server *server, const struct config *config)
+{
+    char error[512];
+    server->listeners = calloc(config->listen.naddresses, sizeof(*server->listeners));
+    if (!server->listeners)
+        return -1;
+    for (size_t i = 0; i < config->listen.naddresses; i++) {
+        struct listener *l = &server->listeners[i];
+        server->nlisteners++;
+        if (listen_open(&l->socket, &config->listen.addresses[i], &config->listen, true, error,
+                        sizeof(error)) < 0) {
+            log_write(&server->relay.log, LOG_ERROR, "%s", error);
+            return -1;
+        }
+        int rc = listener_start(l, &server->relay);
+        if (rc < 0) {
+            log_write(&server->relay.log, LOG_ERROR, "cannot wait for connections on %s: %s",
+                      config->listen.addresses[i].text, uv_strerror(rc));
+            return -1;
+        }
+        log_write(&server->relay.log, LOG_INFO, "listening on %s", config->listen.addresses[i].text);
+    }
+    return 0;
+}
+
+static void close_all(struct server *server)
+{
+    stop_listening(server);
+    relay_close(&server->relay);
+    uv_close((uv_handle_t *)&server->term, NULL);
+    uv_close((uv_handle_t *)&server->interrupt, NULL);
+    uv_close((uv_handle_t *)&server->shutdown, NULL);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&server->loop);
+    relay_free(&server->relay);
+    free(server->listeners);
+}
+
+int serve_run(const struct config *config)
+{
+    struct server server = {.nlisteners = 0};
+    signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
+    int rc = uv_loop_init(&server.loop);
+    if (rc < 0) {
+        fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));
+        return 1;
+    }
+    open_handles(&server);
+    rc = relay_open(&server.relay, &server.loop, config, (enum log_level)config->log_level);
+    server.relay.emptied = on_emptied;
+    int status = 0;
+    if (rc < 0) {
+        log_write(&server.relay.log, LOG_ERROR, "cannot start: %s", uv_strerror(rc));
+        status = 1;
+    } else if (open_listeners(&server, config) < 0) {
+        status = 1;
+    } else {
+        log_write(&server.relay.log, LOG_INFO, "ready: requests go to %s",
+                  config->upstream.addresses[0].text);
+        uv_run(&server.loop, UV_RUN_DEFAULT);
+    }
+    close_all(&server);
+    return status;
+}

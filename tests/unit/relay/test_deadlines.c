@@ -1,0 +1,120 @@
+/* Time limits: they expire in order, stop when stopped, and restart from now. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "relay/deadlines.h"
+
+static uv_loop_t loop;
+static struct deadlines deadlines;
+static struct deadline *expired[8];
+static size_t nexpired;
+static struct deadline *restart_once;
+
+static void on_expired(struct deadlines *d, struct deadline *deadline)
+{
+    assert_true(uv_now(&loop) >= deadline->at);
+    assert_null(deadline->next);
+    expired[nexpired++] = deadline;
+    if (deadline == restart_once) {
+        restart_once = NULL;
+        deadline_start(d, deadline, DEADLINE_READ);
+    }
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    nexpired = 0;
+    assert_int_equal(uv_loop_init(&loop), 0);
+    deadlines_open(&deadlines, &loop, on_expired);
+    deadlines.lasts[DEADLINE_READ] = 30;
+    deadlines.lasts[DEADLINE_IDLE] = 10;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    deadlines_close(&deadlines);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    return uv_loop_close(&loop);
+}
+
+static void test_expire_in_order_of_time(void **state)
+{
+    (void)state;
+    struct deadline a = {0}, b = {0}, c = {0};
+    deadline_start(&deadlines, &a, DEADLINE_READ);
+    deadline_start(&deadlines, &b, DEADLINE_IDLE);
+    deadline_start(&deadlines, &c, DEADLINE_READ);
+    assert_true(deadline_runs(&a, DEADLINE_READ));
+    assert_false(deadline_runs(&a, DEADLINE_IDLE));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 3);
+    assert_ptr_equal(expired[0], &b);
+    assert_ptr_equal(expired[1], &a);
+    assert_ptr_equal(expired[2], &c);
+}
+
+static void test_stopped_does_not_expire(void **state)
+{
+    (void)state;
+    struct deadline a = {0}, b = {0};
+    deadline_start(&deadlines, &a, DEADLINE_IDLE);
+    deadline_start(&deadlines, &b, DEADLINE_READ);
+    deadline_stop(&a);
+    deadline_stop(&a);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 1);
+    assert_ptr_equal(expired[0], &b);
+}
+
+static void test_starting_again_counts_from_now(void **state)
+{
+    (void)state;
+    struct deadline a = {0}, b = {0};
+    deadline_start(&deadlines, &a, DEADLINE_READ);
+    uint64_t first = a.at;
+    deadline_start(&deadlines, &b, DEADLINE_IDLE);
+    while (nexpired == 0)
+        uv_run(&loop, UV_RUN_ONCE);
+    deadline_start(&deadlines, &a, DEADLINE_READ);
+    assert_true(a.at > first);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 2);
+}
+
+static void test_may_start_again_while_expiring(void **state)
+{
+    (void)state;
+    struct deadline a = {0};
+    restart_once = &a;
+    deadline_start(&deadlines, &a, DEADLINE_IDLE);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 2);
+}
+
+static void test_no_duration_never_expires(void **state)
+{
+    (void)state;
+    struct deadline a = {0};
+    deadline_start(&deadlines, &a, DEADLINE_REQUEST);
+    assert_false(deadline_runs(&a, DEADLINE_REQUEST));
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_expire_in_order_of_time),        TEST(test_stopped_does_not_expire),
+        TEST(test_starting_again_counts_from_now), TEST(test_may_start_again_while_expiring),
+        TEST(test_no_duration_never_expires),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
