@@ -1,0 +1,33 @@
+#include "relay/serve.h"
+
+#include "cli/cli.h"
+#include "cli/options.h"
+
+static const struct cli_option table[] = {
+    {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
+    {0, NULL, NULL, NULL},
+};
+
+int cli_serve(int argc, char **argv)
+{
+    const char *path = CONFIG_DEFAULT_PATH;
+    struct options options = options_start(table, "serve", argc, argv);
+    while (options_next(&options) >= 0)
+        path = options.value;
+    if (options.done)
+        return options.status;
+
+    struct config *config = cli_load_config(path);
+    if (!config)
+        return CLI_FAILED;
+    int status = CLI_FAILED;
+    if (config->listen.naddresses == 0)
+        status = cli_usage_error("serve", "%s: no place to listen; write a [listen] section with an address",
+                                 path);
+    else if (config->upstream.naddresses == 0)
+        cli_error("%s: no application to send to; write an [upstream] section with its address", path);
+    else
+        status = serve_run(config);
+    config_free(config);
+    return status;
+}
