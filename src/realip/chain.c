@@ -202,8 +202,14 @@ struct slice chain_header_value(const struct policy *policy, const struct param 
         return client_value(policy, decision, workspace, header);
     struct span span = choose_span(policy, params, decision, workspace, &workspace->cursors[header], &torn);
     /* What a walk vouches for holds no such byte, unless it went on behind malformed elements. */
-    if (policy->forwarded_for != FORWARDED_CONFIRMED || decision->walk_reason == REASON_LEFTMOST)
-        torn = cut_controls(params, workspace, &span) || torn;
+    if (policy->forwarded_for != FORWARDED_CONFIRMED || decision->walk_reason == REASON_LEFTMOST) {
+        bool cut = cut_controls(params, workspace, &span);
+
+        /* A second pass would take what the cut leaves for all that there was, and end elsewhere. */
+        if (cut && decision->client_trusted)
+            return SLICE("");
+        torn = torn || cut;
+    }
     if (!trim_right(params, workspace, &span, torn))
         return SLICE("");
     trim_left(params, workspace, &span, torn);

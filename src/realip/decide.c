@@ -2,6 +2,7 @@
 
 #include "realip/forwarded.h"
 #include "realip/list.h"
+#include "realip/names.h"
 
 struct walk {
     const struct policy *policy;
@@ -58,9 +59,10 @@ static void collect_managed(struct walk *walk, size_t n)
         workspace->cursors[i] = (struct cursor){
             .first = COPY_NONE, .last = COPY_NONE, .copy = COPY_NONE, .client_copy = COPY_NONE};
     for (size_t i = 0; i < n; i++) {
-        struct name_match match = policy_match_name(walk->policy, walk->params[i].name);
+        if (!names_may_know(walk->policy->names, walk->params[i].name))
+            continue;
+        struct name_match match = names_find(walk->policy->names, walk->params[i].name);
         struct managed *managed = &workspace->managed[count];
-
         if (match.kind == NAME_OTHER)
             continue;
         *managed = (struct managed){(uint32_t)i, COPY_NONE, match};
@@ -231,6 +233,7 @@ static void stop_without_element(struct walk *walk, const struct group *group)
     const struct cursor *cursor = &walk->workspace->cursors[group->header_index];
 
     stop(walk, cursor->last == COPY_NONE ? REASON_NO_HEADER : REASON_EXHAUSTED);
+    walk->decision->client_trusted = true;
     if (group->require_header && cursor->count == 0)
         walk->decision->rejected = 400;
 }
@@ -239,11 +242,13 @@ static void stop_without_element(struct walk *walk, const struct group *group)
 static void stop_malformed(struct walk *walk, const struct group *group, bool early)
 {
     stop(walk, REASON_MALFORMED);
-    walk->decision->resumable = early && find_group(walk, &walk->hop) >= 0;
+    walk->decision->client_trusted = find_group(walk, &walk->hop) >= 0;
+    walk->decision->resumable = early && walk->decision->client_trusted;
     if (group->on_malformed == MALFORMED_REJECT)
         walk->decision->rejected = 400;
     if (group->on_malformed != MALFORMED_PEER)
         return;
+    walk->decision->client_trusted = true;
     walk->hop = walk->decision->peer;
     walk->decision->nproxies = 0;
     for (size_t i = 0; i < walk->policy->nheaders; i++)
@@ -253,7 +258,7 @@ static void stop_malformed(struct walk *walk, const struct group *group, bool ea
 static void stop_selected(struct walk *walk, enum reason reason)
 {
     stop(walk, reason);
-    walk->decision->resumable = find_group(walk, &walk->hop) >= 0;
+    walk->decision->client_trusted = walk->decision->resumable = find_group(walk, &walk->hop) >= 0;
 }
 
 /* recursive and single: one element. True if the walk goes on. */

@@ -35,6 +35,7 @@ struct decision {
     struct slice peer_text; /* REMOTE_ADDR as received (of several, the last); data NULL: there was none */
     struct slice peer_port; /* REMOTE_PORT likewise */
     size_t nproxies;        /* trusted hops passed: steps[0..nproxies) hold them, the peer first */
+    bool client_trusted;    /* some group trusts the client: a second walk would begin */
     bool resumable; /* the walk ended early at a trusted hop: a second one, from there, could read on */
 };
 

@@ -52,7 +52,8 @@ struct oracle_item {
     size_t start, end;
     const char *address; /* NULL: malformed */
     unsigned port;
-    struct slice proto; /* of a Forwarded element; data NULL: none */
+    bool well_formed;   /* a Forwarded element whose pairs can be read, whatever they say */
+    struct slice proto; /* of such an element; data NULL: none, empty: two */
 };
 
 /* A header's whole list, every copy joined. */
@@ -83,7 +84,7 @@ struct oracle_answer {
     unsigned port;
     const char **proxies; /* the peer first */
     size_t nproxies;
-    bool too_many; /* malformed because of max_elements */
+    bool read_on; /* the walk was cut short: one from the client might go on where this one ended */
     struct slice peer_text, peer_port;
     struct oracle_list *lists; /* one a different group header */
     size_t nlists;
@@ -92,7 +93,7 @@ struct oracle_answer {
     size_t nout;
     size_t nadded; /* the last nadded of out, whose order means nothing */
     unsigned aliases;
-    bool repeated_addr;
+    bool repeated_addr, junk;
 };
 
 /* Fills the answer up to lists. */

@@ -70,7 +70,7 @@ static bool is_good(struct walk *walk, const struct group *group, struct oracle_
 {
     size_t position = list->nitems - item; /* 1: the rightmost */
     if (position > group->max_elements) {
-        walk->answer->too_many = true;
+        walk->answer->read_on = true;
         return false;
     }
     const char *address = list->items[item].address;
@@ -87,15 +87,36 @@ static const char *step_once(struct walk *walk, const struct group *group, struc
     return NULL;
 }
 
+/* So many steps at once: either all are there, or none is made. Only the first hop is known to be trusted. */
+static const char *step_hops(struct walk *walk, const struct group *group, struct oracle_list *list)
+{
+    if (list->unread < group->hops)
+        return "exhausted";
+    size_t last_good = list->nitems;
+    bool bad = false;
+    for (unsigned i = 0; i < group->hops; i++) {
+        size_t item = --list->unread;
+        bad = !is_good(walk, group, list, item) || bad;
+        if (!bad)
+            last_good = item;
+    }
+    if (last_good < list->nitems) {
+        move_on(walk, list, last_good);
+        walk->answer->read_on = true;
+    }
+    return bad ? "malformed" : "hops";
+}
+
 static const char *step_leftmost(struct walk *walk, const struct group *group, struct oracle_list *list)
 {
     for (size_t item = 0; item < list->unread; item++) {
         if (is_good(walk, group, list, item)) {
-            walk->answer->too_many = false;
             move_on(walk, list, item);
+            walk->answer->read_on = true;
             return "leftmost";
         }
     }
+    walk->answer->read_on = list->nitems >= group->max_elements;
     return "malformed";
 }
 
@@ -121,14 +142,13 @@ static const char *turn(struct walk *walk)
         break;
     case SELECT_SINGLE:
         reason = step_once(walk, group, list);
-        reason = reason ? reason : "single";
+        if (!reason) {
+            reason = "single";
+            answer->read_on = true;
+        }
         break;
     case SELECT_HOPS:
-        if (list->unread < group->hops)
-            return "exhausted";
-        for (unsigned i = 0; i < group->hops && !reason; i++)
-            reason = step_once(walk, group, list);
-        reason = reason ? reason : "hops";
+        reason = step_hops(walk, group, list);
         break;
     case SELECT_LEFTMOST:
         reason = step_leftmost(walk, group, list);
@@ -193,8 +213,8 @@ struct oracle_answer oracle_decide(const struct oracle_policy *policy, const str
     while (!answer.reason)
         answer.reason = turn(&walk);
     answer.client = walk.hop;
-    answer.port = walk.port;
     answer.changed = answer.client && answer.peer && strcmp(answer.client, answer.peer) != 0;
+    answer.port = answer.changed ? walk.port : 0;
     judge_access(policy, &answer);
     return answer;
 }

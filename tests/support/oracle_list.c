@@ -3,6 +3,7 @@
  */
 #include "oracle.h"
 
+#include <ctype.h>
 #include <strings.h>
 
 static bool is_blank(char c)
@@ -25,6 +26,17 @@ static bool has_control(struct slice s)
         if (s.data[i] == '\0' || s.data[i] == '\r' || s.data[i] == '\n')
             return true;
     return false;
+}
+
+/* RFC 9110, section 5.6.2 */
+#define TOKEN "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+static bool is_made_of(struct slice s, const char *chars)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (s.data[i] == '\0' || !strchr(chars, s.data[i]))
+            return false;
+    return true;
 }
 
 /* Is the quote at i escaped, that is: an odd number of backslashes before it? */
@@ -72,12 +84,8 @@ static struct slice pair_value(struct slice raw)
     struct slice none = {NULL, 0};
     if (raw.len == 0)
         return none;
-    if (raw.data[0] != '"') {
-        for (size_t i = 0; i < raw.len; i++)
-            if (strchr(" \t\"", raw.data[i]))
-                return none;
-        return raw;
-    }
+    if (raw.data[0] != '"')
+        return is_made_of(raw, TOKEN ":[]") ? raw : none;
     char *out = oracle_alloc(raw.len);
     size_t len = 0;
     for (size_t i = 1; i < raw.len; i++) {
@@ -85,15 +93,17 @@ static struct slice pair_value(struct slice raw)
             return i == raw.len - 1 ? (struct slice){out, len} : none;
         if (raw.data[i] == '\\' && ++i == raw.len)
             return none;
+        if (iscntrl((unsigned char)raw.data[i]) && raw.data[i] != '\t')
+            return none;
         out[len++] = raw.data[i];
     }
     return none;
 }
 
-/* for= and proto= of one Forwarded element whose quotes match; the address stays NULL if it is malformed. */
+/* for= and proto= of one Forwarded element whose quotes match; both stay NULL if it is malformed. */
 static void read_forwarded(struct slice element, struct oracle_item *item)
 {
-    struct slice found_for = {NULL, 0};
+    struct slice found_for = {NULL, 0}, proto = {NULL, 0};
     size_t nfor = 0, nproto = 0;
     for (size_t at = 0; at <= element.len;) {
         size_t end = find_outside(element, at, ';');
@@ -105,9 +115,8 @@ static void read_forwarded(struct slice element, struct oracle_item *item)
         if (!equals || equals == pair.data)
             return;
         size_t name_len = (size_t)(equals - pair.data);
-        for (size_t i = 0; i < name_len; i++)
-            if (strchr(" \t\"", pair.data[i]))
-                return;
+        if (!is_made_of(slice_part(pair, 0, name_len), TOKEN))
+            return;
         struct slice value = pair_value(slice_part(pair, name_len + 1, pair.len));
         if (!value.data)
             return;
@@ -116,14 +125,15 @@ static void read_forwarded(struct slice element, struct oracle_item *item)
             nfor++;
         }
         if (name_len == 5 && strncasecmp(pair.data, "proto", 5) == 0) {
-            item->proto = value;
+            proto = value;
             nproto++;
         }
     }
-    if (nproto > 1)
-        item->proto = (struct slice){NULL, 0};
-    if (nfor == 1)
-        item->address = oracle_node(found_for, &item->port);
+    if (nfor != 1)
+        return;
+    item->well_formed = true;
+    item->address = oracle_node(found_for, &item->port);
+    item->proto = nproto > 1 ? SLICE("") : proto;
 }
 
 static void add_item(struct oracle_list *list, struct slice copy, size_t base, size_t start, size_t end)

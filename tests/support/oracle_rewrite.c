@@ -84,13 +84,14 @@ static struct slice trim(struct slice s, const char *drop)
     return s;
 }
 
-/* Nothing at or left of a NUL, CR or LF is sent on. */
-static struct slice cut_controls(struct slice s)
+/* Nothing at or left of a NUL, CR or LF is sent on, and nothing at all if a second pass would read what is
+ * left. */
+static struct slice cut_controls(struct slice s, bool client_trusted)
 {
     for (size_t i = s.len; i > 0; i--) {
         char c = s.data[i - 1];
         if (c == '\0' || c == '\r' || c == '\n')
-            return trim(slice_part(s, i, s.len), " \t,");
+            return client_trusted ? SLICE("") : trim(slice_part(s, i, s.len), " \t,");
     }
     return trim(s, " \t");
 }
@@ -100,19 +101,19 @@ static struct slice chain_value(struct output *output, const struct oracle_list 
 {
     struct oracle_answer *answer = output->answer;
     struct slice none = {NULL, 0}, value = none;
-    bool read_on = answer->too_many || strcmp(answer->reason, "single") == 0 ||
-                   strcmp(answer->reason, "hops") == 0 || strcmp(answer->reason, "leftmost") == 0;
+    bool client_trusted = oracle_trusts(output->policy, answer->client, output->params, output->n) >= 0;
+    bool read_on = answer->read_on && answer->nproxies > 0 && client_trusted;
     size_t start = list->client < list->nitems ? list->items[list->client].start : list->joined.len;
 
     switch (output->policy->plain->forwarded_for) {
     case FORWARDED_CONFIRMED:
-        value = cut_controls(slice_part(list->joined, start, list->joined.len));
+        value = cut_controls(slice_part(list->joined, start, list->joined.len), client_trusted);
         break;
     case FORWARDED_UNCONFIRMED:
-        if (read_on && oracle_trusts(output->policy, answer->client, output->params, output->n) >= 0)
+        if (read_on)
             return none;
         value = list->client < list->nitems ? trim(slice_part(list->joined, 0, start), " \t,") : list->joined;
-        value = cut_controls(value);
+        value = cut_controls(value, client_trusted);
         break;
     case FORWARDED_CLIENT:
         if (strcmp(answer->client, "unix:") == 0)
@@ -122,7 +123,7 @@ static struct slice chain_value(struct output *output, const struct oracle_list 
         return slice_of(
             oracle_print(strchr(answer->client, ':') ? "for=\"[%s]\"" : "for=%s", answer->client));
     case FORWARDED_KEEP:
-        value = cut_controls(list->joined);
+        value = cut_controls(list->joined, client_trusted);
         break;
     case FORWARDED_REMOVE:
         return none;
@@ -169,7 +170,7 @@ static bool is_host(struct slice s, size_t *host_len)
         return false;
     long port = 0;
     for (size_t i = at + 1; i < s.len; i++) {
-        if (s.data[i] < '0' || s.data[i] > '9' || i > at + 5)
+        if (s.data[i] < '0' || s.data[i] > '9' || i > at + 5 || s.data[at + 1] == '0')
             return false;
         port = port * 10 + (s.data[i] - '0');
     }
@@ -190,11 +191,32 @@ static bool is_port(struct slice s)
 {
     long value = 0;
     for (size_t i = 0; i < s.len; i++) {
-        if (s.data[i] < '0' || s.data[i] > '9' || i > 4)
+        if (s.data[i] < '0' || s.data[i] > '9' || i > 4 || s.data[0] == '0')
             return false;
         value = value * 10 + (s.data[i] - '0');
     }
     return value >= 1 && value <= 65535;
+}
+
+static void read_proto(struct output *output, const struct group *group, struct accepted *accepted)
+{
+    struct slice proto = rightmost(output, "HTTP_X_FORWARDED_PROTO");
+    if (strcasecmp(group->header, "Forwarded") == 0) {
+        const struct oracle_list *list = list_named(output, "HTTP_FORWARDED");
+        const struct oracle_item *last = list->nitems ? &list->items[list->nitems - 1] : NULL;
+        proto = last ? last->proto : (struct slice){NULL, 0};
+        output->answer->junk = last && !last->well_formed;
+    }
+    if (!proto.data)
+        return;
+    if (same_word(proto, "https"))
+        accepted->scheme = SLICE("https");
+    else if (same_word(proto, "http"))
+        accepted->scheme = SLICE("http");
+    else
+        output->answer->junk = true;
+    if (accepted->scheme.data && !(group->accept & ACCEPT_PORT))
+        accepted->port = accepted->scheme.len == 5 ? SLICE("443") : SLICE("80");
 }
 
 static struct accepted read_accepted(struct output *output)
@@ -203,23 +225,14 @@ static struct accepted read_accepted(struct output *output)
     if (!output->answer->trusted)
         return accepted;
     const struct group *group = &output->policy->plain->groups[output->answer->peer_group];
-    if (group->accept & ACCEPT_PROTO) {
-        struct slice proto = rightmost(output, "HTTP_X_FORWARDED_PROTO");
-        if (strcasecmp(group->header, "Forwarded") == 0) {
-            const struct oracle_list *list = list_named(output, "HTTP_FORWARDED");
-            proto = list->nitems ? list->items[list->nitems - 1].proto : (struct slice){NULL, 0};
-        }
-        if (proto.data && same_word(proto, "https"))
-            accepted.scheme = SLICE("https");
-        else if (proto.data && same_word(proto, "http"))
-            accepted.scheme = SLICE("http");
-        if (accepted.scheme.data && !(group->accept & ACCEPT_PORT))
-            accepted.port = accepted.scheme.len == 5 ? SLICE("443") : SLICE("80");
-    }
+    if (group->accept & ACCEPT_PROTO)
+        read_proto(output, group, &accepted);
     if (group->accept & ACCEPT_PORT) {
         struct slice port = rightmost(output, "HTTP_X_FORWARDED_PORT");
         if (port.data && is_port(port))
             accepted.port = port;
+        else if (port.data)
+            output->answer->junk = true;
     }
     if (group->accept & ACCEPT_HOST) {
         struct slice host = rightmost(output, "HTTP_X_FORWARDED_HOST");
@@ -227,6 +240,8 @@ static struct accepted read_accepted(struct output *output)
         if (host.data && is_host(host, &len)) {
             accepted.host = host;
             accepted.name = slice_part(host, 0, len);
+        } else if (host.data) {
+            output->answer->junk = true;
         }
     }
     return accepted;

@@ -103,7 +103,7 @@ static bool read_port(const char *s, bool obfuscated, unsigned *port)
         *port = 0;
         return true;
     }
-    if (len == 0 || len > 5 || strspn(s, "0123456789") != len)
+    if (len == 0 || len > 5 || s[0] == '0' || strspn(s, "0123456789") != len)
         return false;
     long value = atol(s);
     if (value < 1 || value > 65535)
@@ -165,9 +165,11 @@ const char *oracle_peer(struct slice text)
     }
     char *zone = strchr(s, '%');
     if (zone) {
-        if (!strchr(s, ':')) /* zones are for IPv6 alone */
+        if (zone[1] == '\0')
             return NULL;
         *zone = '\0';
+        if (!strchr(s, ':')) /* zones are for IPv6 alone */
+            return NULL;
     }
     return oracle_address(slice_of(s));
 }
