@@ -74,6 +74,19 @@ void gather_add(struct gather *gather, char *data, size_t len)
     gather->bytes += len;
 }
 
+void gather_extend(struct gather *gather, char *room, size_t size, char *data, size_t len)
+{
+    struct iovec *last = gather->count ? &gather->piece[gather->count - 1] : NULL;
+    char *end = last ? (char *)last->iov_base + last->iov_len : NULL;
+    if (!last || end <= room || (size_t)(end - room) + len > size) {
+        gather_add(gather, data, len);
+        return;
+    }
+    memcpy(end, data, len);
+    last->iov_len += len;
+    gather->bytes += len;
+}
+
 int buffer_append_gather(struct buffer *buffer, const struct gather *gather, size_t skip)
 {
     if (buffer_reserve(buffer, gather->bytes - skip) < 0)

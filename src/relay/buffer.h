@@ -45,6 +45,12 @@ struct gather {
  */
 void gather_add(struct gather *gather, char *data, size_t len);
 
+/*
+ * Adds bytes by writing them right behind the last piece, if that lies in the `size` bytes at `room`; else as
+ * a piece of their own. The caller knows that len bytes there are dead.
+ */
+void gather_extend(struct gather *gather, char *room, size_t size, char *data, size_t len);
+
 static inline void gather_clear(struct gather *gather)
 {
     gather->count = 0;

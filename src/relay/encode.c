@@ -7,37 +7,49 @@
 /* Pieces left for the body that follows in the same write. */
 #define PIECES_MAX (GATHER_MAX - 16)
 
-/* Writes into memory that was reserved for the whole request. */
+/* Writes into memory that was reserved for the whole request; what has been written since `run` is not in the
+ * gather yet. */
 struct writer {
-    struct buffer *scratch;
+    char *run;
+    char *at;
     struct gather *gather;
 };
 
-static char *claim(struct writer *w, size_t len)
+static void end_run(struct writer *w)
 {
-    char *at = w->scratch->data + w->scratch->len;
-    w->scratch->len += len;
-    gather_add(w->gather, at, len);
-    return at;
+    gather_add(w->gather, w->run, (size_t)(w->at - w->run));
+    w->run = w->at;
+}
+
+static void copy(struct writer *w, struct slice bytes)
+{
+    if (bytes.len > 0)
+        memcpy(w->at, bytes.data, bytes.len);
+    w->at += bytes.len;
 }
 
 static void put(struct writer *w, struct slice raw)
 {
-    if (raw.len == 0)
-        return;
-    if (raw.len > COPY_MAX && w->gather->count < PIECES_MAX)
+    if (raw.len > COPY_MAX && w->gather->count < PIECES_MAX) {
+        end_run(w);
         gather_add(w->gather, (char *)raw.data, raw.len);
-    else
-        memcpy(claim(w, raw.len), raw.data, raw.len);
+    } else {
+        copy(w, raw);
+    }
 }
 
 static void put_pair(struct writer *w, struct slice name, struct slice value)
 {
-    char lengths[PARAMS_LENGTHS_MAX];
-    size_t n = params_encode_lengths(lengths, name.len, value.len);
-    memcpy(claim(w, n), lengths, n);
-    put(w, name);
+    w->at += params_encode_lengths(w->at, name.len, value.len);
+    copy(w, name);
     put(w, value);
+}
+
+static char *claim(struct writer *w, size_t len)
+{
+    char *at = w->at;
+    w->at += len;
+    return at;
 }
 
 static size_t rewritten_size(const struct encode_request *r)
@@ -95,7 +107,7 @@ static void cut_bytes(struct cutter *c, struct slice bytes)
         if (!c->head)
             c->head = claim(c->w, RECORD_HEADER);
         size_t n = bytes.len < RECORD_CONTENT - c->used ? bytes.len : RECORD_CONTENT - c->used;
-        memcpy(claim(c->w, n), bytes.data, n);
+        copy(c->w, slice_part(bytes, 0, n));
         c->used += n;
         bytes = slice_part(bytes, n, bytes.len);
     }
@@ -141,12 +153,14 @@ int encode_request(const struct encode_request *r, struct buffer *scratch, struc
     buffer_clear(scratch);
     if (buffer_reserve(scratch, RECORD_FIXED + size + (records + 1) * RECORD_HEADER) < 0)
         return -ENOMEM;
-    struct writer w = {scratch, gather};
+    struct writer w = {scratch->data, scratch->data, gather};
     record_encode_begin(claim(&w, RECORD_FIXED), r->id, r->role, r->keep);
     if (size > RECORD_CONTENT)
         put_several(&w, r);
     else if (size > 0)
         put_single(&w, r, size);
     record_encode(claim(&w, RECORD_HEADER), FCGI_PARAMS, r->id, 0, 0);
+    end_run(&w);
+    scratch->len = (size_t)(w.at - scratch->data);
     return 0;
 }

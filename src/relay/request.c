@@ -277,7 +277,7 @@ static void on_response(void *user, struct gather *pieces, bool boundary, const 
     }
     if (end) {
         record_encode_end(wire, r->id, end->app_status, end->protocol_status);
-        gather_add(pieces, wire, sizeof(wire));
+        gather_extend(pieces, f->relay->pool.shared.buffer, RELAY_BUFFER_SIZE, wire, sizeof(wire));
     }
     if (boundary && f->control.len > 0)
         gather_add(pieces, f->control.data + f->control.start, f->control.len);
