@@ -38,9 +38,15 @@ enum params_error params_decode(struct slice content, struct param *list, size_t
     for (*n = 0; p != end; ++*n) {
         size_t name_len, value_len;
 
-        p = get_length(p, end, &name_len);
-        if (p != NULL)
-            p = get_length(p, end, &value_len);
+        if (end - p >= 2 && ((p[0] | p[1]) & 0x80) == 0) { /* as nearly all are */
+            name_len = (uint8_t)p[0];
+            value_len = (uint8_t)p[1];
+            p += 2;
+        } else {
+            p = get_length(p, end, &name_len);
+            if (p != NULL)
+                p = get_length(p, end, &value_len);
+        }
         if (p == NULL || name_len > (size_t)(end - p) || value_len > (size_t)(end - p) - name_len)
             return PARAMS_TRUNCATED;
         if (*n == cap)

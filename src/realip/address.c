@@ -291,9 +291,10 @@ struct address address_parse_peer(struct slice text)
     return address;
 }
 
-static size_t format_number(uint32_t value, char *out)
+size_t address_format_port(uint16_t port, char *out)
 {
-    char digits[10];
+    char digits[ADDRESS_PORT_MAX];
+    unsigned value = port;
     size_t n = 0, len;
 
     do {
@@ -306,17 +307,37 @@ static size_t format_number(uint32_t value, char *out)
     return len;
 }
 
-size_t address_format_port(uint16_t port, char *out)
-{
-    return format_number(port, out);
-}
+/* The 256 texts of an IPv4 address's parts: looked up, since divisions would be a good part of a decision. */
+#define OCTET(text)                                                                                          \
+    {                                                                                                        \
+        text, sizeof(text) - 1                                                                               \
+    }
+#define OCTETS(tens)                                                                                         \
+    OCTET(tens "0"), OCTET(tens "1"), OCTET(tens "2"), OCTET(tens "3"), OCTET(tens "4"), OCTET(tens "5"),    \
+        OCTET(tens "6"), OCTET(tens "7"), OCTET(tens "8"), OCTET(tens "9")
+
+static const struct {
+    char text[3];
+    unsigned char len;
+} octets[256] = {
+    OCTETS(""),   OCTETS("1"),  OCTETS("2"),  OCTETS("3"),  OCTETS("4"),  OCTETS("5"),  OCTETS("6"),
+    OCTETS("7"),  OCTETS("8"),  OCTETS("9"),  OCTETS("10"), OCTETS("11"), OCTETS("12"), OCTETS("13"),
+    OCTETS("14"), OCTETS("15"), OCTETS("16"), OCTETS("17"), OCTETS("18"), OCTETS("19"), OCTETS("20"),
+    OCTETS("21"), OCTETS("22"), OCTETS("23"), OCTETS("24"), OCTET("250"), OCTET("251"), OCTET("252"),
+    OCTET("253"), OCTET("254"), OCTET("255"),
+};
 
 static size_t format_v4(uint32_t bits, char *out)
 {
     char *p = out;
 
     for (int shift = 24; shift >= 0; shift -= 8) {
-        p += format_number(bits >> shift & 255, p);
+        unsigned octet = bits >> shift & 255;
+
+        /* Always three bytes, whatever the length: what is too much is written over, and there is room for
+         * it. */
+        memcpy(p, octets[octet].text, 3);
+        p += octets[octet].len;
         *p++ = '.';
     }
     return (size_t)(p - 1 - out);

@@ -97,35 +97,45 @@ struct entries {
 };
 
 /*
- * A range reaches from its start to the next one's; payload -1 where no block is. The last one has no end,
- * and none of them lies below the first.
+ * A range reaches from its start to the next one's; payload -1 where no block is. The last one has no end.
+ * `lo` of the start is kept apart: it is only looked at where `hi` alone does not decide. An IPv4 start is
+ * all in `hi`.
  */
-struct range4 {
-    uint32_t start;
-    int payload;
-};
-
-struct range6 {
-    uint64_t hi, lo;
+struct range {
+    uint64_t hi;
     int payload;
 };
 
 /*
- * Cuts the span of the starts into equal buckets, about as many as there are ranges, and knows the first
- * range of each: what is left to search is a few ranges, however many there are.
+ * Cuts the span of some ranges' starts into equal buckets, about as many as there are ranges, so that few are
+ * left to search in each, however many there are. A bucket that still has many, because the ranges lie close
+ * together, is a node of its own.
  */
-struct bucket_index {
-    uint64_t base;    /* the first start */
-    unsigned shift;   /* bucket of a key: (key - base) >> shift */
-    size_t nbuckets;  /* 0: no ranges */
-    uint32_t *firsts; /* nbuckets + 1: position of the first range of each bucket, then the count */
+struct node {
+    uint64_t base;       /* key of the first start */
+    uint64_t hi;         /* with low_half: of all starts */
+    uint32_t first, end; /* the ranges */
+    uint32_t nbuckets;
+    uint32_t buckets; /* offset of the first bucket; one more follows the last, for its end */
+    uint8_t shift;    /* bucket of a key: (key - base) >> shift */
+    bool low_half;    /* the key is the lower half of an address, else the upper one */
+};
+
+#define BUCKET_NODE 0x80000000U /* in a bucket: the rest is a node; else the position of its first range */
+#define BUCKET_MANY 8           /* more ranges in a bucket make a node of it */
+
+struct table {
+    struct range *ranges;
+    uint64_t *lo;
+    struct node *nodes; /* the first one is the root; none if there are no ranges */
+    size_t nnodes, nodes_cap;
+    uint32_t *buckets;
+    size_t nbuckets, buckets_cap;
 };
 
 struct cidr_set {
     struct entries v4, v6; /* empty after compiling */
-    struct range4 *ranges4;
-    struct range6 *ranges6;
-    struct bucket_index index4, index6;
+    struct table table4, table6;
     int unix_payload;
     size_t count;
 };
@@ -139,16 +149,22 @@ struct cidr_set *cidr_set_new(void)
     return set;
 }
 
+static void free_table(struct table *table)
+{
+    free(table->ranges);
+    free(table->lo);
+    free(table->nodes);
+    free(table->buckets);
+}
+
 void cidr_set_free(struct cidr_set *set)
 {
     if (set == NULL)
         return;
     free(set->v4.list);
     free(set->v6.list);
-    free(set->ranges4);
-    free(set->ranges6);
-    free(set->index4.firsts);
-    free(set->index6.firsts);
+    free_table(&set->table4);
+    free_table(&set->table6);
     free(set);
 }
 
@@ -176,8 +192,13 @@ int cidr_set_add(struct cidr_set *set, const struct cidr *block, int payload)
         entries->list = list;
         entries->cap = cap;
     }
+    bool v4 = block->first.kind == ADDRESS_V4;
     entries->list[entries->count] = (struct entry){
-        block->first.hi, block->first.lo, payload, (uint32_t)entries->count, block->bits,
+        .hi = v4 ? block->first.lo : block->first.hi,
+        .lo = v4 ? 0 : block->first.lo,
+        .payload = payload,
+        .order = (uint32_t)entries->count,
+        .bits = block->bits,
     };
     entries->count++;
     set->count++;
@@ -206,21 +227,33 @@ struct sweep {
         int payload;
     } open[129];
     unsigned nopen;
-    struct range6 *ranges;
-    size_t count;
+    struct table *table;
+    size_t count; /* of ranges */
 };
 
 static void start_range(struct sweep *sweep, uint64_t hi, uint64_t lo, int payload)
 {
-    struct range6 *ranges = sweep->ranges;
+    struct range *ranges = sweep->table->ranges;
     size_t n = sweep->count;
 
     /* What begins where another range begins ends that one before it held anything. */
-    if (n > 0 && ranges[n - 1].hi == hi && ranges[n - 1].lo == lo)
+    if (n > 0 && ranges[n - 1].hi == hi && sweep->table->lo[n - 1] == lo)
         n--;
-    if (n == 0 || ranges[n - 1].payload != payload)
-        ranges[n++] = (struct range6){hi, lo, payload};
+    if (n == 0 || ranges[n - 1].payload != payload) {
+        ranges[n] = (struct range){hi, payload};
+        sweep->table->lo[n++] = lo;
+    }
     sweep->count = n;
+}
+
+/* The address behind one; false behind the last of all. */
+static bool step_up(enum address_kind kind, uint64_t *hi, uint64_t *lo)
+{
+    if (kind == ADDRESS_V4)
+        return (*hi)++ < UINT32_MAX;
+    if (++*lo == 0)
+        ++*hi;
+    return (*hi | *lo) != 0;
 }
 
 /* Ends the open blocks that lie wholly before an address; all of them if there is none. */
@@ -233,35 +266,44 @@ static void close_blocks(struct sweep *sweep, const struct entry *next)
         if (next != NULL && (hi > next->hi || (hi == next->hi && lo >= next->lo)))
             break;
         sweep->nopen = top;
-        if (sweep->kind == ADDRESS_V4 ? lo == UINT32_MAX : (hi & lo) == UINT64_MAX)
-            continue; /* nothing comes behind the last address of all */
-        hi += ++lo == 0;
-        start_range(sweep, hi, lo, top > 0 ? sweep->open[top - 1].payload : -1);
+        if (step_up(sweep->kind, &hi, &lo))
+            start_range(sweep, hi, lo, top > 0 ? sweep->open[top - 1].payload : -1);
     }
 }
 
-/* Sorts the blocks and lays them out as ranges; room for two ranges a block is enough. */
-static size_t lay_out(struct entries *entries, enum address_kind kind, struct range6 *ranges)
+static void open_block(struct sweep *sweep, const struct entry *entry)
 {
-    struct sweep sweep = {.kind = kind, .nopen = 0, .ranges = ranges, .count = 0};
+    uint64_t hi, lo;
+    unsigned top = sweep->nopen++;
+
+    start_range(sweep, entry->hi, entry->lo, entry->payload);
+    mask_of(sweep->kind, entry->bits, &hi, &lo);
+    if (sweep->kind == ADDRESS_V4) {
+        sweep->open[top].hi = entry->hi | (~lo & UINT32_MAX);
+        sweep->open[top].lo = 0;
+    } else {
+        sweep->open[top].hi = entry->hi | ~hi;
+        sweep->open[top].lo = entry->lo | ~lo;
+    }
+    sweep->open[top].payload = entry->payload;
+}
+
+/* Sorts the blocks and lays them out as ranges; gives how many. */
+static size_t lay_out(struct entries *entries, enum address_kind kind, struct table *table)
+{
+    struct sweep sweep = {.kind = kind, .nopen = 0, .table = table, .count = 0};
     const struct entry *previous = NULL;
 
     qsort(entries->list, entries->count, sizeof *entries->list, compare_entries);
     for (size_t i = 0; i < entries->count; i++) {
         const struct entry *entry = &entries->list[i];
-        uint64_t hi, lo;
 
         if (previous != NULL && previous->hi == entry->hi && previous->lo == entry->lo &&
             previous->bits == entry->bits)
             continue;
         previous = entry;
         close_blocks(&sweep, entry);
-        start_range(&sweep, entry->hi, entry->lo, entry->payload);
-        mask_of(kind, entry->bits, &hi, &lo);
-        unsigned top = sweep.nopen++;
-        sweep.open[top].hi = kind == ADDRESS_V4 ? 0 : entry->hi | ~hi;
-        sweep.open[top].lo = kind == ADDRESS_V4 ? entry->lo | (~lo & 0xffffffff) : entry->lo | ~lo;
-        sweep.open[top].payload = entry->payload;
+        open_block(&sweep, entry);
     }
     close_blocks(&sweep, NULL);
     free(entries->list);
@@ -269,133 +311,157 @@ static size_t lay_out(struct entries *entries, enum address_kind kind, struct ra
     return sweep.count;
 }
 
-/* Prepares an index for count keys, the first and the last of which are given; the buckets are still to be
- * filled. */
-static int index_prepare(struct bucket_index *index, size_t count, uint64_t first, uint64_t last)
+/* Room for n more buckets; their offset, or -ENOMEM. */
+static long reserve_buckets(struct table *table, size_t n)
 {
-    uint64_t span = last - first;
-    unsigned shift = 0;
+    size_t need = table->nbuckets + n, offset = table->nbuckets;
 
-    while (span >> shift > count * 2)
-        shift++;
-    index->base = first;
-    index->shift = shift;
-    index->nbuckets = (size_t)(span >> shift) + 1;
-    index->firsts = malloc((index->nbuckets + 1) * sizeof *index->firsts);
-    return index->firsts != NULL ? 0 : -ENOMEM;
-}
+    if (need > table->buckets_cap) {
+        size_t cap = need > table->buckets_cap * 2 ? need : table->buckets_cap * 2;
+        uint32_t *buckets = realloc(table->buckets, cap * sizeof *buckets);
 
-/* Keys come in order, one call each; *bucket is where the last one stopped, 0 at first. */
-static void index_put(struct bucket_index *index, size_t *bucket, uint64_t key, size_t position)
-{
-    size_t place = (size_t)((key - index->base) >> index->shift);
-
-    while (*bucket <= place)
-        index->firsts[(*bucket)++] = (uint32_t)position;
-}
-
-static int compile_v4(struct cidr_set *set, const struct range6 *laid, size_t count)
-{
-    size_t bucket = 0;
-
-    set->ranges4 = malloc(count * sizeof *set->ranges4);
-    if (set->ranges4 == NULL || index_prepare(&set->index4, count, laid[0].lo, laid[count - 1].lo) < 0)
-        return -ENOMEM;
-    for (size_t i = 0; i < count; i++) {
-        set->ranges4[i] = (struct range4){(uint32_t)laid[i].lo, laid[i].payload};
-        index_put(&set->index4, &bucket, laid[i].lo, i);
+        if (buckets == NULL)
+            return -ENOMEM;
+        table->buckets = buckets;
+        table->buckets_cap = cap;
     }
-    set->index4.firsts[bucket] = (uint32_t)count;
+    table->nbuckets = need;
+    return (long)offset;
+}
+
+static uint64_t key_of(const struct table *table, const struct node *node, uint32_t position)
+{
+    return node->low_half ? table->lo[position] : table->ranges[position].hi;
+}
+
+/* Adds the node of the ranges [first, end), its buckets still without nodes. 0, or -ENOMEM. */
+static int add_node(struct table *table, uint32_t first, uint32_t end)
+{
+    struct node node = {.hi = table->ranges[first].hi, .first = first, .end = end};
+
+    if (table->nnodes == table->nodes_cap) {
+        size_t cap = table->nodes_cap == 0 ? 4 : table->nodes_cap * 2;
+        struct node *nodes = realloc(table->nodes, cap * sizeof *nodes);
+
+        if (nodes == NULL)
+            return -ENOMEM;
+        table->nodes = nodes;
+        table->nodes_cap = cap;
+    }
+    node.low_half = table->ranges[end - 1].hi == node.hi;
+    node.base = key_of(table, &node, first);
+    uint64_t span = key_of(table, &node, end - 1) - node.base;
+    while (span >> node.shift > end - first)
+        node.shift++;
+    node.nbuckets = (uint32_t)(span >> node.shift) + 1;
+    long offset = reserve_buckets(table, (size_t)node.nbuckets + 1);
+    if (offset < 0)
+        return -ENOMEM;
+    node.buckets = (uint32_t)offset;
+    uint32_t *buckets = table->buckets + offset;
+    uint32_t bucket = 0;
+    for (uint32_t i = first; i < end; i++) {
+        while (bucket <= (key_of(table, &node, i) - node.base) >> node.shift)
+            buckets[bucket++] = i;
+    }
+    buckets[bucket] = end;
+    table->nodes[table->nnodes++] = node;
     return 0;
 }
 
-static int compile_v6(struct cidr_set *set, const struct range6 *laid, size_t count)
+/*
+ * The table is built breadth first: nodes that are added while going through their parents come up later. A
+ * node has its ranges in two buckets at least, so the depth is bounded by the bits of an address.
+ */
+static int build_nodes(struct table *table, size_t count)
 {
-    size_t bucket = 0;
-
-    set->ranges6 = malloc(count * sizeof *set->ranges6);
-    if (set->ranges6 == NULL || index_prepare(&set->index6, count, laid[0].hi, laid[count - 1].hi) < 0)
+    if (add_node(table, 0, (uint32_t)count) < 0)
         return -ENOMEM;
-    memcpy(set->ranges6, laid, count * sizeof *laid);
-    for (size_t i = 0; i < count; i++)
-        index_put(&set->index6, &bucket, laid[i].hi, i);
-    set->index6.firsts[bucket] = (uint32_t)count;
+    for (size_t n = 0; n < table->nnodes; n++) {
+        uint32_t buckets = table->nodes[n].buckets;
+        uint32_t behind = buckets + table->nodes[n].nbuckets;
+
+        for (uint32_t i = buckets; i < behind; i++) {
+            /* The next bucket is still a plain position: it is looked at later. */
+            uint32_t first = table->buckets[i], end = table->buckets[i + 1];
+
+            if (end - first <= BUCKET_MANY)
+                continue;
+            if (add_node(table, first, end) < 0)
+                return -ENOMEM;
+            table->buckets[i] = BUCKET_NODE | (uint32_t)(table->nnodes - 1);
+        }
+    }
     return 0;
+}
+
+static int compile_table(struct table *table, struct entries *entries, enum address_kind kind)
+{
+    size_t most = entries->count * 2; /* a block starts one range and ends in the start of another */
+
+    if (most == 0)
+        return 0;
+    table->ranges = malloc(most * sizeof *table->ranges);
+    table->lo = malloc(most * sizeof *table->lo);
+    if (table->ranges == NULL || table->lo == NULL)
+        return -ENOMEM;
+    return build_nodes(table, lay_out(entries, kind, table));
 }
 
 int cidr_set_compile(struct cidr_set *set)
 {
-    size_t most = set->v4.count > set->v6.count ? set->v4.count : set->v6.count;
-    int result = 0;
+    int result = compile_table(&set->table4, &set->v4, ADDRESS_V4);
 
-    if (most == 0)
-        return 0;
-    struct range6 *laid = malloc(2 * most * sizeof *laid);
-    if (laid == NULL)
-        return -ENOMEM;
-    if (set->v4.count > 0)
-        result = compile_v4(set, laid, lay_out(&set->v4, ADDRESS_V4, laid));
-    if (result == 0 && set->v6.count > 0)
-        result = compile_v6(set, laid, lay_out(&set->v6, ADDRESS_V6, laid));
-    free(laid);
-    return result;
+    return result < 0 ? result : compile_table(&set->table6, &set->v6, ADDRESS_V6);
 }
 
-/* The ranges [*low, *high) among which the last start up to key must be, or directly before which. */
-static bool index_find(const struct bucket_index *index, uint64_t key, size_t *low, size_t *high)
+static uint32_t first_of(const struct table *table, uint32_t bucket)
 {
-    if (index->nbuckets == 0 || key < index->base)
-        return false;
-    uint64_t place = (key - index->base) >> index->shift;
-    if (place >= index->nbuckets)
-        place = index->nbuckets - 1;
-    *low = index->firsts[place];
-    *high = index->firsts[place + 1];
-    return true;
+    return (bucket & BUCKET_NODE) != 0 ? table->nodes[bucket & ~BUCKET_NODE].first : bucket;
 }
 
-static int find_v4(const struct cidr_set *set, uint32_t key)
+/* How many ranges start up to the address: the last of those holds it. */
+static uint32_t count_starts(const struct table *table, uint64_t hi, uint64_t lo)
 {
-    size_t low, high;
+    const struct node *node = table->nodes;
 
-    if (!index_find(&set->index4, key, &low, &high))
-        return -1;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
+    for (;;) {
+        if (node->low_half && hi != node->hi)
+            return hi < node->hi ? node->first : node->end;
+        uint64_t key = node->low_half ? lo : hi;
+        if (key < node->base)
+            return node->first;
+        uint64_t place = (key - node->base) >> node->shift;
+        if (place >= node->nbuckets)
+            return node->end;
+        const uint32_t *bucket = &table->buckets[node->buckets + place];
+        if ((bucket[0] & BUCKET_NODE) == 0) {
+            uint32_t at = bucket[0], end = first_of(table, bucket[1]);
 
-        if (set->ranges4[middle].start <= key)
-            low = middle + 1;
-        else
-            high = middle;
+            while (at < end &&
+                   (table->ranges[at].hi < hi || (table->ranges[at].hi == hi && table->lo[at] <= lo)))
+                at++;
+            return at;
+        }
+        node = &table->nodes[bucket[0] & ~BUCKET_NODE];
     }
-    return set->ranges4[low - 1].payload;
 }
 
-static int find_v6(const struct cidr_set *set, uint64_t hi, uint64_t lo)
+static int find_in(const struct table *table, uint64_t hi, uint64_t lo)
 {
-    size_t low, high;
-
-    if (!index_find(&set->index6, hi, &low, &high))
+    if (table->nnodes == 0)
         return -1;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        const struct range6 *range = &set->ranges6[middle];
-
-        if (range->hi < hi || (range->hi == hi && range->lo <= lo))
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low > 0 ? set->ranges6[low - 1].payload : -1;
+    uint32_t n = count_starts(table, hi, lo);
+    return n > 0 ? table->ranges[n - 1].payload : -1;
 }
 
 int cidr_set_find(const struct cidr_set *set, const struct address *address)
 {
     switch (address->kind) {
     case ADDRESS_V4:
-        return find_v4(set, (uint32_t)address->lo);
+        return find_in(&set->table4, address->lo, 0);
     case ADDRESS_V6:
-        return find_v6(set, address->hi, address->lo);
+        return find_in(&set->table6, address->hi, address->lo);
     case ADDRESS_UNIX:
         return set->unix_payload;
     case ADDRESS_NONE:

@@ -3,25 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/*
- * A name that is nothing to us must cost next to nothing, and nearly all are: three of its bytes and its
- * length select a slot, and the table is so sparse that the slot is mostly empty.
- */
+/* Three bytes and the length of a name select a slot, and the table is so sparse that the slot is mostly
+ * empty. */
 #define SLOTS_FIRST 512
 #define SPARSE      8 /* at least so many slots for each name */
+#define EMPTY       UINT16_MAX
 
-struct name {
+struct known_name {
     char *text;
     uint32_t len;
     enum name_kind kind;
     uint16_t index;
-};
-
-struct name_table {
-    char fold[256];
-    struct name *slots;
-    size_t nslots; /* a power of two */
-    size_t count;
 };
 
 char names_fold(char c)
@@ -33,6 +25,15 @@ char names_fold(char c)
     return '_';
 }
 
+static uint16_t *new_slots(size_t n)
+{
+    uint16_t *slots = malloc(n * sizeof *slots);
+
+    for (size_t i = 0; slots != NULL && i < n; i++)
+        slots[i] = EMPTY;
+    return slots;
+}
+
 struct name_table *names_new(void)
 {
     struct name_table *table = calloc(1, sizeof *table);
@@ -42,7 +43,7 @@ struct name_table *names_new(void)
     for (unsigned c = 0; c < 256; c++)
         table->fold[c] = names_fold((char)c);
     table->nslots = SLOTS_FIRST;
-    table->slots = calloc(table->nslots, sizeof *table->slots);
+    table->slots = new_slots(table->nslots);
     if (table->slots == NULL) {
         free(table);
         return NULL;
@@ -54,8 +55,9 @@ void names_free(struct name_table *table)
 {
     if (table == NULL)
         return;
-    for (size_t i = 0; i < table->nslots; i++)
-        free(table->slots[i].text);
+    for (size_t i = 0; i < table->count; i++)
+        free(table->names[i].text);
+    free(table->names);
     free(table->slots);
     free(table);
 }
@@ -75,79 +77,83 @@ static inline size_t slot_of(const struct name_table *table, struct slice name)
     return hash & (table->nslots - 1);
 }
 
+static struct slice text_of(const struct known_name *name)
+{
+    return (struct slice){name->text, name->len};
+}
+
 /* The slot that holds the name, or the empty one where it belongs. */
-static struct name *find_slot(const struct name_table *table, struct slice name)
+static uint16_t *find_slot(const struct name_table *table, struct slice name)
 {
     size_t i = slot_of(table, name);
 
-    while (table->slots[i].text != NULL &&
-           !slice_equal(name, (struct slice){table->slots[i].text, table->slots[i].len}))
+    while (table->slots[i] != EMPTY && !slice_equal(name, text_of(&table->names[table->slots[i]])))
         i = (i + 1) & (table->nslots - 1);
     return &table->slots[i];
 }
 
+/* Room for one name more. 0, or -ENOMEM. */
 static int grow(struct name_table *table)
 {
-    struct name *old = table->slots;
-    size_t n = table->nslots;
-    struct name *slots = calloc(n * 2, sizeof *slots);
+    if (table->count == table->cap) {
+        size_t cap = table->cap == 0 ? 32 : table->cap * 2;
+        struct known_name *names = realloc(table->names, cap * sizeof *names);
 
+        if (names == NULL)
+            return -ENOMEM;
+        table->names = names;
+        table->cap = cap;
+    }
+    if ((table->count + 1) * SPARSE <= table->nslots)
+        return 0;
+    uint16_t *slots = new_slots(table->nslots * 2);
     if (slots == NULL)
         return -ENOMEM;
+    free(table->slots);
     table->slots = slots;
-    table->nslots = n * 2;
-    for (size_t i = 0; i < n; i++) {
-        if (old[i].text != NULL)
-            *find_slot(table, (struct slice){old[i].text, old[i].len}) = old[i];
-    }
-    free(old);
+    table->nslots *= 2;
+    for (size_t i = 0; i < table->count; i++)
+        *find_slot(table, text_of(&table->names[i])) = (uint16_t)i;
     return 0;
 }
 
 int names_add(struct name_table *table, const char *name, enum name_kind kind, size_t index)
 {
-    size_t len = strlen(name);
+    struct slice text = slice_of(name);
 
-    if (len == 0)
+    if (text.len == 0 || *find_slot(table, text) != EMPTY)
         return 0;
-    if ((table->count + 1) * SPARSE > table->nslots && grow(table) < 0)
+    if (grow(table) < 0)
         return -ENOMEM;
-    struct name *slot = find_slot(table, (struct slice){name, len});
-    if (slot->text != NULL)
-        return 0;
-    char *text = malloc(len + 1);
-    if (text == NULL)
+    char *copy = malloc(text.len);
+    if (copy == NULL)
         return -ENOMEM;
-    memcpy(text, name, len + 1);
-    *slot = (struct name){text, (uint32_t)len, kind, (uint16_t)index};
-    table->count++;
+    memcpy(copy, text.data, text.len);
+    *find_slot(table, text) = (uint16_t)table->count;
+    table->endings[text.len % 64] |= names_ending(table, text);
+    table->names[table->count++] = (struct known_name){copy, (uint32_t)text.len, kind, (uint16_t)index};
     return 0;
 }
 
 /* How far a name is a folded one: -1 not at all, 0 when folded, 1 as it stands. */
 static int compare(const struct name_table *table, const char *name, const char *folded, size_t len)
 {
-    int raw = 1;
-
+    if (memcmp(name, folded, len) == 0)
+        return 1;
     for (size_t i = 0; i < len; i++) {
-        if (name[i] == folded[i])
-            continue;
         if (fold(table, name, i) != folded[i])
             return -1;
-        raw = 0;
     }
-    return raw;
+    return 0;
 }
 
 static struct name_match find_ours(const struct name_table *table, struct slice name)
 {
     static const char prefix[] = "REALIP_";
-    bool alias;
+    bool alias = false;
 
-    if (name.len < sizeof prefix - 1 || fold(table, name.data, 2) != 'A' ||
-        compare(table, name.data, prefix, sizeof prefix - 1) < 0)
+    if (name.len < sizeof prefix - 1 || compare(table, name.data, prefix, sizeof prefix - 1) < 0)
         return (struct name_match){.kind = NAME_OTHER};
-    alias = false;
     for (size_t i = 0; i < name.len; i++)
         alias = alias || fold(table, name.data, i) != name.data[i];
     return (struct name_match){.kind = NAME_REALIP, .alias = alias};
@@ -155,14 +161,12 @@ static struct name_match find_ours(const struct name_table *table, struct slice 
 
 struct name_match names_find(const struct name_table *table, struct slice name)
 {
-    if (name.len == 0)
-        return (struct name_match){.kind = NAME_OTHER};
-    for (size_t i = slot_of(table, name); table->slots[i].text != NULL; i = (i + 1) & (table->nslots - 1)) {
-        const struct name *slot = &table->slots[i];
-        int same = slot->len == name.len ? compare(table, name.data, slot->text, name.len) : -1;
+    for (size_t i = slot_of(table, name); table->slots[i] != EMPTY; i = (i + 1) & (table->nslots - 1)) {
+        const struct known_name *known = &table->names[table->slots[i]];
+        int same = known->len == name.len ? compare(table, name.data, known->text, name.len) : -1;
 
         if (same >= 0)
-            return (struct name_match){slot->kind, slot->index, same == 0};
+            return (struct name_match){known->kind, known->index, same == 0};
     }
     return find_ours(table, name);
 }

@@ -7,6 +7,17 @@
 
 #include "realip/policy.h"
 
+struct known_name; /* private to names.c */
+
+struct name_table {
+    char fold[256];
+    uint32_t endings[64]; /* by length: the last bytes of the names in the table, a bit for each */
+    struct known_name *names;
+    uint16_t *slots;
+    size_t nslots; /* a power of two */
+    size_t count, cap;
+};
+
 /* Upper case, every byte outside A-Z 0-9 becomes '_'. */
 char names_fold(char c);
 
@@ -17,6 +28,24 @@ void names_free(struct name_table *table);
 /* Adds a folded name, which is copied; one that is there already keeps its meaning. 0, or -ENOMEM. */
 int names_add(struct name_table *table, const char *name, enum name_kind kind, size_t index);
 
+/* Of names of this length, by their last byte. Several lengths, and several bytes, may share a bit. */
+static inline uint32_t names_ending(const struct name_table *table, struct slice name)
+{
+    return UINT32_C(1) << (table->fold[(unsigned char)name.data[name.len - 1]] & 31);
+}
+
+/*
+ * False: the name is nothing to us. Nearly all are told so by their length and last byte alone, and by not
+ * being a REALIP_ name by their third.
+ */
+static inline bool names_may_know(const struct name_table *table, struct slice name)
+{
+    if (name.len < 3)
+        return name.len > 0;
+    return (name.data[2] | 0x20) == 'a' || (table->endings[name.len % 64] & names_ending(table, name)) != 0;
+}
+
+/* What a name is that names_may_know. */
 struct name_match names_find(const struct name_table *table, struct slice name);
 
 #endif

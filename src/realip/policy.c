@@ -258,5 +258,7 @@ int policy_compile(struct policy *policy)
 
 struct name_match policy_match_name(const struct policy *policy, struct slice name)
 {
+    if (!names_may_know(policy->names, name))
+        return (struct name_match){.kind = NAME_OTHER};
     return names_find(policy->names, name);
 }

@@ -16,7 +16,8 @@ struct target {
     struct slice value;
 };
 
-#define TARGETS (NAME_SERVER_NAME + 1) /* by name_kind; most stay unused */
+/* In the order of name_kind: NAME_REMOTE_ADDR to _HOST, and NAME_HTTPS to NAME_SERVER_NAME. */
+#define TARGETS 8
 
 struct work {
     const struct policy *policy;
@@ -145,9 +146,14 @@ static void survey(struct work *work)
 
 /* --- what each is to become --- */
 
+static struct target *target_of(struct work *work, enum name_kind kind)
+{
+    return &work->targets[kind <= NAME_REMOTE_HOST ? kind - NAME_REMOTE_ADDR : kind - NAME_HTTPS + 3];
+}
+
 static void set_target(struct work *work, enum name_kind kind, struct slice value, bool add)
 {
-    struct target *target = &work->targets[kind];
+    struct target *target = target_of(work, kind);
 
     target->action = TARGET_SET;
     target->value = value;
@@ -202,7 +208,7 @@ static void plan_proto(struct work *work)
     if (https)
         set_target(work, NAME_HTTPS, SLICE("on"), true);
     else
-        work->targets[NAME_HTTPS].action = TARGET_DROP;
+        target_of(work, NAME_HTTPS)->action = TARGET_DROP;
     set_target(work, NAME_REQUEST_SCHEME, https ? SLICE("https") : SLICE("http"), true);
     if ((work->accept & ACCEPT_PORT) == 0)
         set_target(work, NAME_SERVER_PORT, https ? SLICE("443") : SLICE("80"), true);
@@ -254,7 +260,7 @@ static void set_param(struct work *work, uint32_t index, struct slice value)
 
 static void edit_target(struct work *work, uint32_t index, enum name_kind kind)
 {
-    struct target *target = &work->targets[kind];
+    struct target *target = target_of(work, kind);
 
     if (target->action == TARGET_LEAVE)
         return;
@@ -334,7 +340,7 @@ static void add_param(struct work *work, struct slice name, struct slice value)
 
 static void add_target(struct work *work, enum name_kind kind, struct slice name)
 {
-    const struct target *target = &work->targets[kind];
+    const struct target *target = target_of(work, kind);
 
     if (target->add && !target->seen)
         add_param(work, name, target->value);
