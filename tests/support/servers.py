@@ -73,10 +73,12 @@ class Process:
             file.write(text)
         return self.path(name)
 
-    def spawn(self, *arguments, env=None):
+    def spawn(self, program, *arguments, env=None):
+        # Should the test be killed, its servers end with it.
+        guard = [find("setpriv"), "--pdeathsig", "TERM"] if find("setpriv") else []
         with open(self.path("output.log"), "ab") as log:
             self.process = subprocess.Popen(
-                [find(*self.program), *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+                [*guard, program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
                 env=dict(os.environ, **(env or {})), start_new_session=True)
 
     def wait_listening(self, address):
@@ -130,16 +132,17 @@ class Process:
 class Server(Process):
     """A web server in front of a FastCGI application at `address`, "unix:PATH" or "HOST:PORT": .port on 127.0.0.1.
 
-    folds   whether X_Forwarded_For of a request becomes HTTP_X_FORWARDED_FOR, as X-Forwarded-For does; if not,
-            the server drops it
-    keeps   whether it keeps connections to the application
-    tcp     whether its shipped file reaches the shim by TCP, not by a unix socket
-    edits   further replacements in the shipped file, for a test that wants something of its own
-    extra   text for the server's main configuration
+    folds_dots  whether X.Forwarded.For of a request becomes HTTP_X_FORWARDED_FOR, as X-Forwarded-For does
+    keeps       whether it keeps connections to the application
+    streams     whether it hands a request on before all of a small body is there
+    tcp         whether its shipped file reaches the shim by TCP, not by a unix socket
+    edits       further replacements in the shipped file, for a test that wants something of its own
+    extra       text for the server's main configuration
     """
 
-    folds = False
+    folds_dots = False
     keeps = False
+    streams = False
     tcp = False
 
     def __init__(self, address, edits=(), extra=""):
@@ -193,7 +196,7 @@ class Nginx(Server):
                 include site.conf;
             }
             """ % (BODY_MAX, temporary, self.extra))
-        self.spawn("-p", self.dir, "-c", self.path("nginx.conf"), "-e", "stderr")
+        self.spawn(find(*self.program), "-p", self.dir, "-c", self.path("nginx.conf"), "-e", "stderr")
 
 
 class NginxKeep(Nginx):
@@ -205,6 +208,7 @@ class Apache(Server):
     program = ("apache2", "httpd")
     stop_signal = signal.SIGTERM
     keeps = True
+    streams = True
     modules = ("mpm_event", "authz_core", "dir", "mime", "proxy", "proxy_fcgi")
     more_modules = ()
 
@@ -226,18 +230,20 @@ class Apache(Server):
             TypesConfig mime.types
             ErrorLog %s
             Listen 127.0.0.1:%d
+            ListenBacklog 2048
             ServerLimit 4
-            ThreadsPerChild 128
-            MaxRequestWorkers 512
+            ThreadLimit 256
+            ThreadsPerChild 256
+            MaxRequestWorkers 1024
             %s
             Include site.conf
             """ % (self.dir, self.path("apache.pid"), self.dir, self.path("error.log"), self.port, self.extra))
-        self.spawn("-d", self.dir, "-f", self.path("apache.conf"), "-D", "FOREGROUND")
+        self.spawn(find(*self.program), "-d", self.dir, "-f", self.path("apache.conf"), "-D", "FOREGROUND")
 
 
 class Lighttpd(Server):
     program = ("lighttpd",)
-    folds = True
+    folds_dots = True
 
     def configure(self):
         self.write("site.conf", shipped("lighttpd/fcgi-realip.conf", [(SHIPPED_SOCKET, self.socket), *self.edits]))
@@ -254,12 +260,12 @@ class Lighttpd(Server):
             %s
             include "site.conf"
             """ % (self.port, self.www, self.path("uploads"), self.path("error.log"), self.extra))
-        self.spawn("-D", "-f", self.path("lighttpd.conf"))
+        self.spawn(find(*self.program), "-D", "-f", self.path("lighttpd.conf"))
 
 
 class Caddy(Server):
     program = ("caddy",)
-    folds = True
+    streams = True
 
     def configure(self):
         self.write("Caddyfile", """{
@@ -275,13 +281,12 @@ class Caddy(Server):
                 *self.edits]))
         home = self.path("home")
         os.mkdir(home)
-        self.spawn("run", "--config", self.path("Caddyfile"), "--adapter", "caddyfile",
+        self.spawn(find(*self.program), "run", "--config", self.path("Caddyfile"), "--adapter", "caddyfile",
                    env={"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home})
 
 
 class Haproxy(Server):
     program = ("haproxy",)
-    folds = True
     keeps = True
     tcp = True
 
@@ -304,7 +309,7 @@ class Haproxy(Server):
                 ("docroot " + SHIPPED_ROOT, "docroot " + self.www),
                 (SHIPPED_ADDRESS + " proto", address + " proto"),
                 *self.edits]))
-        self.spawn("-db", "-f", self.path("haproxy.cfg"))
+        self.spawn(find(*self.program), "-db", "-f", self.path("haproxy.cfg"))
 
 
 SERVERS = (Nginx, NginxKeep, Apache, Lighttpd, Caddy, Haproxy)
@@ -337,7 +342,7 @@ class Php(Process):
             "php_admin_value[sys_temp_dir] = " + self.dir,
         ]
         self.write("php-fpm.conf", "\n".join(settings) + "\n")
-        self.spawn("-y", self.path("php-fpm.conf"), "-n", *(["-R"] if ROOT else []))
+        self.spawn(find(*self.program), "-y", self.path("php-fpm.conf"), "-n", *(["-R"] if ROOT else []))
         self.wait_listening(self.address)
 
 
@@ -356,10 +361,7 @@ class Whoami(Process):
         self.address = "unix:" + self.path("whoami.sock")
 
     def start(self):
-        with open(self.path("output.log"), "ab") as log:
-            self.process = subprocess.Popen(
-                [os.environ["FCGI_REALIP"], "whoami", "-l", self.address, "-n", str(self.processes)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir, start_new_session=True)
+        self.spawn(os.environ["FCGI_REALIP"], "whoami", "-l", self.address, "-n", str(self.processes))
         self.wait_listening(self.address)
 
 
