@@ -154,7 +154,8 @@ def locate_pairs(raw):
 
 
 def wait_readable(sockets, seconds):
-    """Those of the sockets (or descriptors) that can be read, or are at their end, within so many seconds (None: any)."""
+    """Those of the sockets (or descriptors) that can be read, or are at their end; waits so many seconds for the first
+    (None: for ever)."""
     poll = select.poll()  # select() knows no descriptor over 1023
     known = {}
     for item in sockets:
@@ -469,7 +470,8 @@ class Connection(Peer):
 
     def current_done(self):
         """Nothing of a second request may have come before the first one is answered."""
-        assert not self._pending, "bytes of a next request before the answer: %r" % bytes(self._pending[:80])
+        early = [found for found in parse_records(self._pending)[0] if found.type == BEGIN]
+        assert not early, "a next request before the answer: %r" % early
 
 
 def check_cuts(now):

@@ -16,6 +16,12 @@ PLAIN = [
 POST = [("REQUEST_METHOD", "POST")] + PLAIN[1:]
 
 
+PROXIES = """
+[proxy test]
+trust = 10.0.0.0/8
+"""
+
+
 def change(params, *more, **changed):
     """params with some values changed (None: taken out) and others behind them."""
     params = [(name, changed.get(name, value)) for name, value in params if changed.get(name, value) is not None]
@@ -27,7 +33,7 @@ class RelayTest(unittest.TestCase):
 
     maxDiff = 4000
 
-    def start(self, script=echo, upstream="", sections="", listen=None, app=None, address=None, **options):
+    def start(self, script=echo, upstream="", sections=PROXIES, listen=None, app=None, address=None, **options):
         """upstream: more lines for [upstream]; sections: more of the file; listen: the lines of [listen];
         app: what to connect to instead of a Responder of its own, which else runs script at address."""
         self.app = None
