@@ -226,8 +226,8 @@ class TimeOuts(RelayTest):
     def test_504_when_it_does_not_read(self):
         """send_timeout: the body does not go out."""
         done = threading.Event()
-        self.addCleanup(done.set)
         self.start(lambda connection: done.wait(PATIENCE), upstream="send_timeout = 300ms")
+        self.addCleanup(done.set)
         client = self.client()
         sender = threading.Thread(target=send_all, args=(client, request(POST, b"x" * 20000000, keep=True)))
         sender.start()

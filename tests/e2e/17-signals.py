@@ -34,8 +34,8 @@ class Stop(RelayTest):
     def begin(self, upstream="", sections=PROXIES, listen=None, keep=True):
         """A shim with one request at the application."""
         self.work = Working()
-        self.addCleanup(self.work.go.set)
         self.start(self.work, upstream=upstream, sections=sections, listen=listen)
+        self.addCleanup(self.work.go.set)
         client = self.client()
         client.send(request(POST, b"working", keep=keep))
         self.app.wait_requests(1)
