@@ -15,10 +15,14 @@ static char *collect_header(struct scanner *s, char *data, size_t len, size_t *a
         return head;
     }
     size_t n = smaller((size_t)(RECORD_HEADER - s->have), len - *at);
-    memcpy(s->head + s->have, head, n);
+    char *collected = s->head[s->turn];
+    memcpy(collected + s->have, head, n);
     s->have = (uint8_t)(s->have + n);
     *at += n;
-    return s->have == RECORD_HEADER ? s->head : NULL;
+    if (s->have < RECORD_HEADER)
+        return NULL;
+    s->turn ^= 1;
+    return collected;
 }
 
 static bool begin_record(struct scanner *s, char *head, const struct scanner_owner *owner, void *context)

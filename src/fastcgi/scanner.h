@@ -32,8 +32,10 @@ struct scanner_owner {
 
 /* Starts as {0}. */
 struct scanner {
-    char head[RECORD_HEADER];
-    uint8_t have; /* bytes of head; RECORD_HEADER: inside a record */
+    /* Two, since one that was passed must stay while the next one begins at the end of the same chunk. */
+    char head[2][RECORD_HEADER];
+    uint8_t turn; /* the head being collected */
+    uint8_t have; /* bytes of it; RECORD_HEADER: inside a record */
     uint8_t verdict;
     bool strip; /* padding of the current record is left out */
     uint16_t content_left;

@@ -64,7 +64,7 @@ void gather_add(struct gather *gather, char *data, size_t len)
         return;
     struct iovec *last = gather->count ? &gather->piece[gather->count - 1] : NULL;
     char *end = last ? (char *)last->iov_base + last->iov_len : NULL;
-    if (last && (end == data || gather->count == GATHER_MAX)) {
+    if (last && (end == data || gather->count >= GATHER_MAX)) {
         if (end != data)
             memmove(end, data, len);
         last->iov_len += len;
@@ -74,12 +74,18 @@ void gather_add(struct gather *gather, char *data, size_t len)
     gather->bytes += len;
 }
 
+void gather_append(struct gather *gather, char *data, size_t len)
+{
+    gather->piece[gather->count++] = (struct iovec){data, len};
+    gather->bytes += len;
+}
+
 void gather_extend(struct gather *gather, char *room, size_t size, char *data, size_t len)
 {
     struct iovec *last = gather->count ? &gather->piece[gather->count - 1] : NULL;
     char *end = last ? (char *)last->iov_base + last->iov_len : NULL;
     if (!last || end <= room || (size_t)(end - room) + len > size) {
-        gather_add(gather, data, len);
+        gather_append(gather, data, len);
         return;
     }
     memcpy(end, data, len);

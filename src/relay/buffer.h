@@ -31,9 +31,10 @@ void buffer_clear(struct buffer *buffer);
 void buffer_free(struct buffer *buffer);
 
 /* Pieces of memory that go out in one write. The memory belongs to somebody else. */
-#define GATHER_MAX 64
+#define GATHER_MAX   64
+#define GATHER_EXTRA 2 /* pieces of gather_append, however full it is */
 struct gather {
-    struct iovec piece[GATHER_MAX];
+    struct iovec piece[GATHER_MAX + GATHER_EXTRA];
     int count;
     size_t bytes;
 };
@@ -45,9 +46,12 @@ struct gather {
  */
 void gather_add(struct gather *gather, char *data, size_t len);
 
+/* Adds a piece behind all others, of any memory; at most GATHER_EXTRA times, and no gather_add afterwards. */
+void gather_append(struct gather *gather, char *data, size_t len);
+
 /*
- * Adds bytes by writing them right behind the last piece, if that lies in the `size` bytes at `room`; else as
- * a piece of their own. The caller knows that len bytes there are dead.
+ * As gather_append, but writes the bytes right behind the last piece if that lies in the `size` bytes at
+ * `room`. The caller knows that len bytes there are dead.
  */
 void gather_extend(struct gather *gather, char *room, size_t size, char *data, size_t len);
 

@@ -26,9 +26,9 @@ static void on_destroy(struct watch *watch)
 static void on_end_of_stream(struct front *f)
 {
     f->ended_reading = true;
-    /* Before its end a request is aborted by this; behind it, the web server has only half-closed and still
-     * listens. */
-    if (f->state == FRONT_IDLE && f->stream.out.len > 0)
+    /* Before its end a request is aborted by this; behind it, the web server may only have half-closed. */
+    if (f->stream.out.len > 0 && f->state != FRONT_PARAMS && f->state != FRONT_BODY &&
+        f->state != FRONT_ANSWER)
         f->state = FRONT_CLOSING;
     if (f->state != FRONT_ANSWER && f->state != FRONT_CLOSING)
         front_end(f);
@@ -36,7 +36,8 @@ static void on_end_of_stream(struct front *f)
 
 static bool may_read(const struct front *f)
 {
-    if (f->ended_reading || f->state == FRONT_CLOSING || f->stream.out.len > STREAM_HIGH_WATER)
+    if (f->ended_reading || f->state == FRONT_CLOSING || f->stream.out.len > STREAM_HIGH_WATER ||
+        f->control.len > STREAM_HIGH_WATER)
         return false;
     return f->state != FRONT_BODY || request_has_room(f);
 }
@@ -88,6 +89,13 @@ void front_resume(struct front *f)
 
 /* ---- writing ---- */
 
+/* Everything is written: whoever reads it may now take a while to notice the end, but not for ever. */
+static void await_end(struct front *f)
+{
+    shutdown(f->stream.watch.fd, SHUT_WR);
+    deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_LINGER);
+}
+
 static void on_drained(struct front *f)
 {
     if (deadline_runs(&f->deadline, DEADLINE_FRONT))
@@ -95,7 +103,7 @@ static void on_drained(struct front *f)
     if (f->state == FRONT_CLOSING)
         front_end(f);
     else if (f->state == FRONT_LINGER)
-        shutdown(f->stream.watch.fd, SHUT_WR);
+        await_end(f);
     else
         request_drained(f);
 }
@@ -163,9 +171,8 @@ static void close_when_written(struct front *f)
 static void linger(struct front *f)
 {
     f->state = FRONT_LINGER;
-    deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_LINGER);
     if (f->stream.out.len == 0)
-        shutdown(f->stream.watch.fd, SHUT_WR);
+        await_end(f);
     front_resume(f);
 }
 

@@ -23,7 +23,6 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     struct poller *poller = handle->data;
     (void)status;
     (void)events;
-    poller->round++;
     int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, 0);
     for (int i = 0; i < n; i++)
         note(poller->events[i].data.ptr, poller->events[i].events);

@@ -35,7 +35,6 @@ struct watch {
 
 struct poller {
     int epoll;
-    uint32_t round; /* counts fetches of events */
     uv_poll_t poll;
     uv_prepare_t reaper;
     uv_idle_t again_idle;

@@ -24,11 +24,11 @@ static void drop(struct pool *pool, struct upstream *u)
 }
 
 /* The most recently used one that is still good; dead ones met on the way are dropped. */
-static struct upstream *take_idle(struct pool *pool)
+static struct upstream *take_idle(struct pool *pool, bool sure)
 {
     while (pool->idle.next != &pool->idle) {
         struct upstream *u = pool->idle.next;
-        if (upstream_usable(u)) {
+        if (upstream_usable(u, sure)) {
             idle_unlink(u);
             deadline_stop(&u->deadline);
             return u;
@@ -57,9 +57,9 @@ static bool make_room(struct pool *pool)
 }
 
 /* NULL and *error 0: there is none to be had now. */
-static struct upstream *acquire(struct pool *pool, void *user, bool fresh, int *error)
+static struct upstream *acquire(struct pool *pool, void *user, enum pool_wish wish, int *error)
 {
-    struct upstream *u = fresh ? NULL : take_idle(pool);
+    struct upstream *u = wish == POOL_FRESH ? NULL : take_idle(pool, wish == POOL_SURE);
     *error = 0;
     if (u) {
         upstream_attach(u, user);
@@ -81,7 +81,7 @@ static void on_serve(uv_idle_t *handle)
     while (pool->waiting.next != &pool->waiting) {
         struct ticket *first = pool->waiting.next;
         int error;
-        struct upstream *u = acquire(pool, first->user, first->fresh, &error);
+        struct upstream *u = acquire(pool, first->user, first->wish, &error);
         if (!u && error == 0)
             break;
         pool_cancel(pool, first);
@@ -97,7 +97,6 @@ static void on_released(struct upstream *u, bool reusable)
     if (!reusable) {
         drop(pool, u);
     } else {
-        u->idle_round = pool->shared.poller->round;
         u->previous = &pool->idle;
         u->next = pool->idle.next;
         u->next->previous = u;
@@ -125,14 +124,14 @@ void pool_close(struct pool *pool)
     uv_close((uv_handle_t *)&pool->server, NULL);
 }
 
-enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, bool fresh,
+enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, enum pool_wish wish,
                           struct upstream **upstream, int *error)
 {
     *upstream = NULL;
     *error = 0;
     /* Who came first is served first, also when a connection has just become free. */
     if (pool->nwaiting == 0) {
-        *upstream = acquire(pool, user, fresh, error);
+        *upstream = acquire(pool, user, wish, error);
         if (*upstream)
             return POOL_CONNECTION;
         if (*error < 0)
@@ -141,7 +140,7 @@ enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, 
     if (pool->nwaiting >= pool->shared.config->queue)
         return POOL_FULL;
     ticket->user = user;
-    ticket->fresh = fresh;
+    ticket->wish = wish;
     ticket->next = &pool->waiting;
     ticket->previous = pool->waiting.previous;
     ticket->previous->next = ticket;

@@ -9,11 +9,18 @@
 
 #include "relay/upstream.h"
 
+/* Which connection will do. */
+enum pool_wish {
+    POOL_ANY,   /* a kept one too: the request can be repeated if that turns out to be dead */
+    POOL_SURE,  /* a kept one only if the kernel says that it lives */
+    POOL_FRESH, /* a new one */
+};
+
 /* A request's place in the queue; embedded in whatever waits. Starts as {0}. */
 struct ticket {
     struct ticket *previous, *next; /* NULL: not waiting */
     void *user;
-    bool fresh;
+    enum pool_wish wish;
     struct deadline deadline; /* its owner handles the expiry: pool_cancel, and an answer */
 };
 
@@ -38,10 +45,10 @@ void pool_close(struct pool *pool);
 enum pool_answer { POOL_CONNECTION, POOL_WAIT, POOL_FULL, POOL_ERROR };
 
 /*
- * Asks for a connection: a kept one (not if `fresh`), a new one, or a place in the queue. POOL_FULL: the
+ * Asks for a connection: a kept one, a new one, or a place in the queue. POOL_FULL: the
  * queue is full; POOL_ERROR: connecting failed at once, *error is a negative errno.
  */
-enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, bool fresh,
+enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, enum pool_wish wish,
                           struct upstream **upstream, int *error);
 
 /* Leaves the queue. Fine if it does not wait. */

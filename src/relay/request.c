@@ -186,7 +186,8 @@ static void dispatch(struct front *f, bool fresh)
     struct relay *relay = f->relay;
     struct upstream *upstream;
     int error;
-    switch (pool_get(&relay->pool, &f->request.ticket, f, fresh, &upstream, &error)) {
+    enum pool_wish wish = fresh ? POOL_FRESH : f->request.idempotent ? POOL_ANY : POOL_SURE;
+    switch (pool_get(&relay->pool, &f->request.ticket, f, wish, &upstream, &error)) {
     case POOL_CONNECTION:
         attach(f, upstream);
         break;
@@ -280,10 +281,12 @@ static void on_response(void *user, struct gather *pieces, bool boundary, const 
         gather_extend(pieces, f->relay->pool.shared.buffer, RELAY_BUFFER_SIZE, wire, sizeof(wire));
     }
     if (boundary && f->control.len > 0)
-        gather_add(pieces, f->control.data + f->control.start, f->control.len);
+        gather_append(pieces, f->control.data + f->control.start, f->control.len);
     bool alive = front_send(f, pieces);
-    if (boundary)
+    if (boundary && f->control.len > 0) {
         buffer_free(&f->control);
+        front_resume(f);
+    }
     if (alive && end)
         front_finish(f);
 }

@@ -11,6 +11,7 @@
 
 static void on_ready(struct watch *watch);
 static void lost(struct upstream *u, int error);
+static void flush(struct upstream *u);
 
 static struct upstream *of_watch(struct watch *watch)
 {
@@ -120,23 +121,33 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
     return u;
 }
 
+/* An address did not work out: the next one, if there is any. */
+static void try_another(struct upstream *u, int error)
+{
+    struct watch *watch = &u->stream.watch;
+    poller_close_fd(u->shared->poller, watch);
+    watch->readable = watch->writable = watch->gone = watch->half_closed = watch->want_write = false;
+    u->tries++;
+    int rc = u->tries < u->shared->config->naddresses ? connect_next(u) : error;
+    if (rc < 0)
+        lost(u, rc);
+    else if (!u->stream.corked)
+        flush(u);
+}
+
 static void on_connect_event(struct upstream *u)
 {
     int error = 0;
     socklen_t len = sizeof(error);
     if (getsockopt(u->stream.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
         error = errno;
-    int rc;
-    if (error == 0) {
-        struct upstream_shared *shared = u->shared;
-        shared->address = (shared->address + u->tries) % shared->config->naddresses;
-        rc = connected(u);
-    } else {
-        poller_close_fd(u->shared->poller, &u->stream.watch);
-        u->stream.watch.gone = u->stream.watch.half_closed = u->stream.watch.want_write = false;
-        u->tries++;
-        rc = u->tries < u->shared->config->naddresses ? connect_next(u) : -error;
+    if (error != 0) {
+        try_another(u, -error);
+        return;
     }
+    struct upstream_shared *shared = u->shared;
+    shared->address = (shared->address + u->tries) % shared->config->naddresses;
+    int rc = connected(u);
     if (rc < 0)
         lost(u, rc);
 }
@@ -366,6 +377,8 @@ void upstream_expired(struct upstream *u, enum deadline_kind kind)
 {
     if (kind == DEADLINE_IDLE) {
         release(u, false);
+    } else if (kind == DEADLINE_CONNECT && u->tries + 1 < u->shared->config->naddresses) {
+        try_another(u, -ETIMEDOUT);
     } else if (kind == DEADLINE_RETRY) {
         int rc = connect_next(u);
         if (rc < 0)
@@ -377,17 +390,14 @@ void upstream_expired(struct upstream *u, enum deadline_kind kind)
     }
 }
 
-bool upstream_usable(struct upstream *u)
+bool upstream_usable(struct upstream *u, bool sure)
 {
     const struct watch *watch = &u->stream.watch;
     if (watch->readable || watch->half_closed || watch->gone)
         return false;
-    if (u->idle_round != u->shared->poller->round)
-        return true;
-    /* It became idle in this very round: the kernel has not been asked since. */
     char byte;
-    return recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-           (errno == EAGAIN || errno == EWOULDBLOCK);
+    return !sure || (recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+                     (errno == EAGAIN || errno == EWOULDBLOCK));
 }
 
 void upstream_destroy(struct upstream *u)

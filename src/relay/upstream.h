@@ -57,7 +57,6 @@ struct upstream {
     size_t tries;             /* addresses tried so far */
     uint64_t give_up_at;      /* loop time in ms: the end of the pause for a full backlog */
     unsigned served;          /* requests answered before this one */
-    uint32_t idle_round;      /* of the poller, when it became idle */
     bool request_sent;        /* the user has handed over the whole request */
     bool broken;              /* the application takes no more bytes; it may still have answered */
     bool received;            /* at least one byte of the answer came */
@@ -101,8 +100,9 @@ void upstream_abandon(struct upstream *upstream);
 /* A deadline of this connection is over. */
 void upstream_expired(struct upstream *upstream, enum deadline_kind kind);
 
-/* Is a kept connection still good for a request? */
-bool upstream_usable(struct upstream *upstream);
+/* Is a kept connection still good for a request, as far as is known? `sure`: the kernel is asked once more.
+ */
+bool upstream_usable(struct upstream *upstream, bool sure);
 
 /* Closes, and frees at the end of the round. */
 void upstream_destroy(struct upstream *upstream);

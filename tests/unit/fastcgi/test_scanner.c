@@ -78,7 +78,7 @@ static const char clean[] = STDIN_CLEAN STDIN_END_CLEAN STDIN_CLEAN;
 
 static void check(size_t first, size_t step)
 {
-    struct scanner scanner = {{0}, 0, 0, false, 0, 0, {0}};
+    struct scanner scanner = {.have = 0};
     struct seen seen = {.npassed = 0};
     size_t len = sizeof(wire) - 1;
     for (size_t at = 0; at < len;) {
@@ -110,7 +110,7 @@ static void test_any_cut_gives_the_same_bytes(void **state)
 static void test_stops_behind_the_record_that_says_so(void **state)
 {
     (void)state;
-    struct scanner scanner = {{0}, 0, 0, false, 0, 0, {0}};
+    struct scanner scanner = {.have = 0};
     struct seen seen = {.stop_at = FCGI_DATA};
     char chunk[] = DATA_XY STDIN_ABC;
     assert_int_equal(scanner_feed(&scanner, chunk, sizeof(chunk) - 1, &owner, &seen),
@@ -122,7 +122,7 @@ static void test_stops_behind_the_record_that_says_so(void **state)
 static void test_another_version_fails(void **state)
 {
     (void)state;
-    struct scanner scanner = {{0}, 0, 0, false, 0, 0, {0}};
+    struct scanner scanner = {.have = 0};
     struct seen seen = {.npassed = 0};
     char chunk[] = STDIN_ABC "\2\5\0\7\0\0\0\0";
     assert_int_equal(scanner_feed(&scanner, chunk, sizeof(chunk) - 1, &owner, &seen), -1);
@@ -135,7 +135,7 @@ static void test_padding_that_reaches_too_far_is_left_out(void **state)
     enum { CONTENT = 65535, PADDING = 1 };
     static char big[RECORD_HEADER + CONTENT + PADDING];
     static char out[sizeof(big)];
-    struct scanner scanner = {{0}, 0, 0, false, 0, 0, {0}};
+    struct scanner scanner = {.have = 0};
     record_encode(big, FCGI_STDIN, 1, CONTENT, PADDING);
     memset(big + RECORD_HEADER, 'x', CONTENT + PADDING);
     struct seen *seen = calloc(1, sizeof(*seen));
