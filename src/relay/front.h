@@ -27,6 +27,7 @@ struct request {
     bool undispatched; /* its beginning is in relay.gather, no connection has been asked for */
     bool answered;     /* bytes of the answer went to the front: too late for an error page */
     bool mid_record;   /* those bytes end inside a record */
+    bool body;         /* STDIN or DATA that is not empty */
     bool stdin_ended, data_ended;
     struct upstream *upstream;
     struct ticket ticket;

@@ -26,16 +26,16 @@ static void protocol_error(struct front *f, const char *what)
 
 /* ---- records ---- */
 
-static enum scan_verdict on_stream_header(const struct front *f, const struct record *record)
+static enum scan_verdict on_stream_header(struct front *f, const struct record *record)
 {
-    const struct request *r = &f->request;
+    struct request *r = &f->request;
     if (f->state == FRONT_PARAMS)
         return SCAN_FAIL; /* before its parameters are complete */
-    if (f->state != FRONT_BODY)
+    bool over = record->type == FCGI_STDIN ? r->stdin_ended : r->role != FCGI_FILTER || r->data_ended;
+    if (f->state != FRONT_BODY || over)
         return SCAN_SKIP;
-    if (record->type == FCGI_STDIN)
-        return r->stdin_ended ? SCAN_SKIP : SCAN_PASS;
-    return r->role != FCGI_FILTER || r->data_ended ? SCAN_SKIP : SCAN_PASS;
+    r->body = r->body || record->content > 0;
+    return SCAN_PASS;
 }
 
 static enum scan_verdict on_header(void *context, const struct record *record)

@@ -13,7 +13,7 @@ void request_begin(struct front *f, uint16_t id, struct record_begin begin)
     r->role = begin.role;
     r->keep = begin.keep;
     r->idempotent = r->retried = r->counted = r->undispatched = false;
-    r->answered = r->mid_record = r->stdin_ended = r->data_ended = false;
+    r->answered = r->mid_record = r->body = r->stdin_ended = r->data_ended = false;
     f->state = FRONT_PARAMS;
 }
 
@@ -181,6 +181,11 @@ static void attach(struct front *f, struct upstream *upstream)
                    upstream->served > 0 && f->request.idempotent && !f->request.retried);
 }
 
+static unsigned what_is_sent(const struct front *f)
+{
+    return (f->state == FRONT_ANSWER ? UPSTREAM_LAST : 0u) | (f->request.body ? UPSTREAM_BODY : 0u);
+}
+
 static void dispatch(struct front *f, bool fresh)
 {
     struct relay *relay = f->relay;
@@ -219,7 +224,7 @@ void request_forward(struct front *f)
     if (front_ended(f) || (f->state != FRONT_BODY && f->state != FRONT_ANSWER))
         return;
     if (r->upstream)
-        upstream_send(r->upstream, gather, f->state == FRONT_ANSWER);
+        upstream_send(r->upstream, gather, what_is_sent(f));
     else if (buffer_append_gather(&r->pending, gather, 0) < 0)
         request_refuse(f, 503);
 }
@@ -245,7 +250,7 @@ void request_granted(void *user, struct upstream *upstream, int error)
         return;
     }
     attach(f, upstream);
-    upstream_send_buffer(upstream, &f->request.pending, f->state == FRONT_ANSWER);
+    upstream_send_buffer(upstream, &f->request.pending, what_is_sent(f));
     front_resume(f);
 }
 
@@ -302,7 +307,7 @@ static void repeat(struct front *f, struct buffer *again)
     *again = (struct buffer){0};
     dispatch(f, true);
     if (r->upstream)
-        upstream_send_buffer(r->upstream, &r->pending, true);
+        upstream_send_buffer(r->upstream, &r->pending, what_is_sent(f));
 }
 
 static void on_failed(void *user, int error, struct buffer *again)

@@ -162,7 +162,7 @@ void upstream_attach(struct upstream *u, void *user)
 void upstream_begin(struct upstream *u, uint16_t id, bool retain)
 {
     u->id = id;
-    u->request_sent = u->received = u->ended = u->violated = false;
+    u->request_sent = u->body = u->received = u->ended = u->violated = false;
     u->end_len = 0;
     u->retain = retain;
     u->retain_lost = !retain;
@@ -187,22 +187,22 @@ static void retain(struct upstream *u, const struct gather *gather)
         u->retain_lost = true;
 }
 
-void upstream_send(struct upstream *u, const struct gather *gather, bool last)
+void upstream_send(struct upstream *u, const struct gather *gather, unsigned what)
 {
     if (u->retain)
         retain(u, gather);
-    if (last)
-        u->request_sent = true;
+    u->request_sent = u->request_sent || (what & UPSTREAM_LAST);
+    u->body = u->body || (what & UPSTREAM_BODY);
     if (gather->bytes > 0 && !u->broken && stream_send(u->shared->poller, &u->stream, gather) < 0)
         stop_sending(u);
     set_deadline(u, true);
 }
 
-void upstream_send_buffer(struct upstream *u, struct buffer *buffer, bool last)
+void upstream_send_buffer(struct upstream *u, struct buffer *buffer, unsigned what)
 {
     struct gather gather = {.count = 0};
     gather_add(&gather, buffer->data + buffer->start, buffer->len);
-    upstream_send(u, &gather, last);
+    upstream_send(u, &gather, what);
     buffer_free(buffer);
 }
 
@@ -395,9 +395,11 @@ bool upstream_usable(struct upstream *u, bool sure)
     const struct watch *watch = &u->stream.watch;
     if (watch->readable || watch->half_closed || watch->gone)
         return false;
+    if (!sure)
+        return true;
     char byte;
-    return !sure || (recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
-                     (errno == EAGAIN || errno == EWOULDBLOCK));
+    return !u->body && recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+           (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 void upstream_destroy(struct upstream *u)

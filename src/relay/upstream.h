@@ -47,6 +47,12 @@ struct upstream_shared {
 
 #define UPSTREAM_RETAIN_MAX 65536
 
+/* What upstream_send is told about the bytes: bits. */
+enum {
+    UPSTREAM_LAST = 1, /* the request is complete with them */
+    UPSTREAM_BODY = 2, /* the request has a body */
+};
+
 struct upstream {
     struct stream stream;
     struct deadline deadline;
@@ -58,6 +64,7 @@ struct upstream {
     uint64_t give_up_at;      /* loop time in ms: the end of the pause for a full backlog */
     unsigned served;          /* requests answered before this one */
     bool request_sent;        /* the user has handed over the whole request */
+    bool body;                /* the request has a body, which the application may leave unread */
     bool broken;              /* the application takes no more bytes; it may still have answered */
     bool received;            /* at least one byte of the answer came */
     bool ended;               /* END_REQUEST came */
@@ -80,13 +87,13 @@ void upstream_attach(struct upstream *upstream, void *user);
 void upstream_begin(struct upstream *upstream, uint16_t id, bool retain);
 
 /*
- * Sends bytes of the request; `last`: it is complete with them. Errors come later, through events: an
- * application that takes no more may have answered already.
+ * Sends bytes of the request; `what` tells about them. Errors come later, through events: an application that
+ * takes no more may have answered already.
  */
-void upstream_send(struct upstream *upstream, const struct gather *gather, bool last);
+void upstream_send(struct upstream *upstream, const struct gather *gather, unsigned what);
 
 /* The same for bytes that waited in a buffer; it is empty afterwards. */
-void upstream_send_buffer(struct upstream *upstream, struct buffer *buffer, bool last);
+void upstream_send_buffer(struct upstream *upstream, struct buffer *buffer, unsigned what);
 
 /* Could more of the request be taken without piling up? */
 bool upstream_has_room(const struct upstream *upstream);
@@ -100,7 +107,10 @@ void upstream_abandon(struct upstream *upstream);
 /* A deadline of this connection is over. */
 void upstream_expired(struct upstream *upstream, enum deadline_kind kind);
 
-/* Is a kept connection still good for a request, as far as is known? `sure`: the kernel is asked once more.
+/*
+ * Is a kept connection still good for a request, as far as is known? `sure`: the kernel is asked once more,
+ * and one whose last request had a body is out of the question: an application that did not read it may be
+ * about to close.
  */
 bool upstream_usable(struct upstream *upstream, bool sure);
 
