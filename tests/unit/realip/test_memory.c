@@ -141,6 +141,46 @@ static void every_failure_is_reported(void **state)
     assert_true(allowed > 100);
 }
 
+/* Many blocks close together and one far away make the search go through one more step, with memory of its
+ * own. */
+static int build_crowded_set(void)
+{
+    struct cidr_set *set = cidr_set_new();
+    if (!set)
+        return -ENOMEM;
+    struct cidr block = {{ADDRESS_V4, 0, 0xc0000201}, 32};
+    int error = cidr_set_add(set, &block, 1);
+    for (unsigned i = 0; i < 600 && !error; i++) {
+        block.first.lo = 0x0a000000 + 2 * i;
+        error = cidr_set_add(set, &block, 2);
+    }
+    if (!error)
+        error = cidr_set_compile(set);
+    if (!error) {
+        check_number(cidr_set_find(set, &(struct address){ADDRESS_V4, 0, 0x0a000000 + 1198}), 2,
+                     "the last one");
+        check_number(cidr_set_find(set, &(struct address){ADDRESS_V4, 0, 0x0a000000 + 1197}), -1, "a gap");
+        check_number(cidr_set_find(set, &(struct address){ADDRESS_V4, 0, 0xc0000201}), 1, "the far one");
+    }
+    cidr_set_free(set);
+    return error;
+}
+
+static void crowded_sets_report_it_too(void **state)
+{
+    (void)state;
+    long allowed = 0;
+    int error = -ENOMEM;
+    for (; error && allowed < 10000; allowed++) {
+        remaining = allowed;
+        error = build_crowded_set();
+        remaining = -1;
+        if (error)
+            check_number(error, -ENOMEM, "error");
+    }
+    check_number(error, 0, "with memory enough");
+}
+
 static void nothing_is_freed_without_harm(void **state)
 {
     (void)state;
@@ -166,8 +206,8 @@ static void groups_have_a_limit(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_failure_is_reported),
-                                       cmocka_unit_test(nothing_is_freed_without_harm),
-                                       cmocka_unit_test(groups_have_a_limit)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_failure_is_reported), cmocka_unit_test(crowded_sets_report_it_too),
+        cmocka_unit_test(nothing_is_freed_without_harm), cmocka_unit_test(groups_have_a_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
