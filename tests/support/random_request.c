@@ -125,6 +125,10 @@ static const char *const plain_names[] = {
     "SERVER_NAME",
     "HTTPS",
 };
+static const struct slice secrets[] = {
+    BYTES("s3cret"), BYTES("s3cret"),  BYTES("s3cret"), BYTES("s3cret"), BYTES("sesame"),   BYTES("sesame"),
+    BYTES("s3cre"),  BYTES("s3cret2"), BYTES("S3cret"), BYTES(""),       BYTES("s3cret\0"), BYTES("s3creT"),
+};
 static const struct slice proto_values[] = {
     BYTES("https"), BYTES("http"), BYTES("HTTPS"),   BYTES("http, https"), BYTES("https , Http"),
     BYTES("ftp"),   BYTES(""),     BYTES("https\0"), BYTES("on"),          BYTES("https,"),
@@ -346,9 +350,7 @@ static struct param managed_param(const struct random_policy *policy, struct ran
         return (struct param){SLICE("HTTP_PROXY"), SLICE("http://evil/")};
     case 3:
         return (struct param){random_once_in(source, 4) ? SLICE("HTTP_X_KEY") : SLICE("HTTP_X_SECRET"),
-                              random_once_in(source, 3)   ? SLICE("sesame")
-                              : random_once_in(source, 5) ? SLICE("s3cre")
-                                                          : SLICE("s3cret")};
+                              RANDOM_PICK(source, secrets)};
     case 4:
         return (struct param){SLICE("HTTP_X_FORWARDED_PROTO"), RANDOM_PICK(source, proto_values)};
     case 5:
