@@ -401,8 +401,8 @@ static int compile_table(struct table *table, struct entries *entries, enum addr
 
     if (most == 0)
         return 0;
-    table->ranges = malloc(most * sizeof *table->ranges);
-    table->lo = malloc(most * sizeof *table->lo);
+    table->ranges = calloc(most, sizeof *table->ranges);
+    table->lo = calloc(most, sizeof *table->lo);
     if (table->ranges == NULL || table->lo == NULL)
         return -ENOMEM;
     return build_nodes(table, lay_out(entries, kind, table));

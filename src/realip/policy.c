@@ -198,8 +198,10 @@ static void compile_required(struct policy *policy, size_t index)
 
 static int compile_groups(struct policy *policy)
 {
-    policy->headers = calloc(policy->ngroups, sizeof *policy->headers);
-    if (policy->headers == NULL && policy->ngroups > 0)
+    policy->nheaders = 0;
+    policy->headers =
+        calloc(policy->ngroups + 1, sizeof *policy->headers); /* one more: a size of 0 may give NULL */
+    if (policy->headers == NULL)
         return -ENOMEM;
     for (size_t i = 0; i < policy->ngroups; i++) {
         struct group *group = &policy->groups[i];

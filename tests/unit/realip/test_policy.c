@@ -242,8 +242,8 @@ static void test_many_names(void **state)
         snprintf(name, sizeof name, "X-%u-Client", i);
         free(group->header);
         group->header = strdup(name);
-        snprintf(name, sizeof name, i == 0 ? "" : "HTTP_KEY_%u", i);
-        group->require_name = strdup(name);
+        snprintf(name, sizeof name, "HTTP_KEY_%u", i);
+        group->require_name = strdup(i == 0 ? "" : name);
         group->require_value = strdup("v");
     }
     assert_int_equal(policy_compile(policy), 0);
