@@ -1,0 +1,364 @@
+#include "config/config.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+
+#include "config/endpoint.h"
+#include "config/ini.h"
+#include "config/settings.h"
+
+/* Where the reading of a file stands. */
+struct load {
+    struct config *config;
+    struct setting_place place;
+    char label[INI_SECTION_MAX + 1]; /* the section's name as written */
+    struct slice section;            /* the table's name for it; empty: unknown, its keys are not judged */
+    size_t proxy;                    /* the group, in a [proxy NAME] */
+    const struct setting *current;   /* of the last key line; NULL: unknown */
+    unsigned empty_line;             /* of a list whose first line is empty and may yet be continued, or 0 */
+};
+
+int words_add(struct words *words, struct slice text, unsigned line)
+{
+    if (words->count == words->room) {
+        size_t room = words->room > 0 ? 2 * words->room : 8;
+        struct word *list = realloc(words->list, room * sizeof *list);
+        if (!list)
+            return -ENOMEM;
+        words->list = list;
+        words->room = room;
+    }
+    char *copy = strndup(text.data, text.len);
+    if (!copy)
+        return -ENOMEM;
+    words->list[words->count++] = (struct word){copy, line};
+    return 0;
+}
+
+void words_free(struct words *words)
+{
+    for (size_t i = 0; i < words->count; i++)
+        free(words->list[i].text);
+    free(words->list);
+    *words = (struct words){0};
+}
+
+static void report(const struct load *load, struct slice text, const char *why)
+{
+    messages_add(load->place.messages, true, load->place.path, load->place.line, "\"%s\": %s",
+                 value_quote(text).text, why);
+}
+
+static void report_label(const struct load *load, const char *why)
+{
+    messages_add(load->place.messages, true, load->place.path, load->place.line, "[%s]: %s", load->label,
+                 why);
+}
+
+static unsigned *given_line(const struct load *load, const struct setting *setting)
+{
+    struct config_source *source = load->config->source;
+    size_t row = (size_t)(setting - settings_table);
+    bool of_proxy = slice_equal(load->section, SLICE("proxy"));
+    return of_proxy ? &source->proxies[load->proxy].given[row] : &source->given[row];
+}
+
+static void report_empty(struct load *load)
+{
+    if (load->empty_line > 0)
+        messages_add(load->place.messages, true, load->place.path, load->empty_line,
+                     "%s: no value; write one, or remove the line", load->current->key);
+    load->empty_line = 0;
+}
+
+/* Sections */
+
+static bool is_proxy_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.data[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && c != '-' && c != '_' && c != '.')
+            return false;
+    }
+    return name.len > 0;
+}
+
+static bool add_proxy(struct load *load, struct slice name)
+{
+    struct config *config = load->config;
+    struct config_source *source = config->source;
+    struct proxy_source *proxies = realloc(source->proxies, (source->nproxies + 1) * sizeof *proxies);
+    if (proxies)
+        source->proxies = proxies;
+    if (!proxies || !policy_add_group(config->policy, name)) {
+        bool full = config->policy->ngroups >= POLICY_MAX_GROUPS;
+        report_label(load, full ? "too many sections of proxies; join some" : "out of memory");
+        return false;
+    }
+    load->proxy = source->nproxies++;
+    proxies[load->proxy] = (struct proxy_source){.line = load->place.line};
+    settings_set_proxy_defaults(config, load->proxy, load->place.messages);
+    return true;
+}
+
+static void enter_proxy(struct load *load, struct slice name)
+{
+    const struct config *config = load->config;
+    if (name.len == 0)
+        report_label(load, "the proxies have no name; write [proxy NAME]");
+    else if (!is_proxy_name(name))
+        report_label(load, "not a name; write [proxy NAME], NAME in letters, digits, \"-\", \"_\" and \".\"");
+    for (size_t i = 0; i < config->policy->ngroups; i++) {
+        if (slice_equal(name, slice_of(config->policy->groups[i].name)) && name.len > 0)
+            messages_add(load->place.messages, true, load->place.path, load->place.line,
+                         "[%s]: this section is already in line %u; give each its own name, or join them",
+                         load->label, config->source->proxies[i].line);
+    }
+    /* Even then, so that the mistakes in its keys are found as well. */
+    if (add_proxy(load, name))
+        load->section = SLICE("proxy");
+}
+
+static void report_section(const struct load *load, struct slice first, struct slice rest)
+{
+    const char *near = settings_suggest_section(first);
+    char hint[INI_SECTION_MAX + 64] = "";
+    if (near && strcmp(near, "proxy") == 0)
+        snprintf(hint, sizeof hint, "; did you mean [proxy %s]?", rest.len > 0 ? rest.data : "NAME");
+    else if (near)
+        snprintf(hint, sizeof hint, "; did you mean [%s]?", near);
+    messages_add(load->place.messages, true, load->place.path, load->place.line, "[%s]: no such section%s",
+                 load->label, hint);
+}
+
+static void on_section(void *user, struct slice name, unsigned line)
+{
+    struct load *load = user;
+    report_empty(load);
+    load->current = NULL;
+    load->section = SLICE("");
+    load->place.line = line;
+    memcpy(load->label, name.data, name.len);
+    load->label[name.len] = '\0';
+
+    /* Slices of the label, which has a NUL at its end. */
+    struct slice rest = slice_of(load->label);
+    size_t end = strcspn(load->label, " \t");
+    struct slice first = slice_part(rest, 0, end);
+    rest = value_trim(slice_part(rest, end, rest.len));
+    if (slice_equal(first, SLICE("proxy")))
+        enter_proxy(load, rest);
+    else if (rest.len == 0 && settings_has_section(first))
+        load->section = first;
+    else
+        report_section(load, first, rest);
+}
+
+/* Keys and values */
+
+static void report_key(const struct load *load, struct slice key)
+{
+    const char *near = settings_suggest_key(load->section, key);
+    const char *other = settings_section_of(key);
+    char hint[128] = "";
+    if (other)
+        snprintf(hint, sizeof hint, "; it belongs in [%s]",
+                 strcmp(other, "proxy") == 0 ? "proxy NAME" : other);
+    else if (near)
+        snprintf(hint, sizeof hint, "; did you mean \"%s\"?", near);
+    messages_add(load->place.messages, true, load->place.path, load->place.line,
+                 "\"%s\": no such key in [%s]%s", value_quote(key).text, load->label, hint);
+}
+
+/* True if this line is a value for its key. */
+static bool enter_key(struct load *load, struct slice key)
+{
+    load->current = settings_find(load->section, key);
+    if (!load->current) {
+        report_key(load, key);
+        return false;
+    }
+    unsigned *given = given_line(load, load->current);
+    if (*given > 0 && !load->current->type->list) {
+        messages_add(load->place.messages, true, load->place.path, load->place.line,
+                     "%s: given twice, first in line %u; it takes one value, so remove one of the lines",
+                     load->current->key, *given);
+        load->current = NULL;
+        return false;
+    }
+    if (*given == 0)
+        *given = load->place.line;
+    return true;
+}
+
+/* A line that was indented by mistake: "  header = X-Real-IP" below "trust = ...". */
+static bool is_key_line(const struct load *load, struct slice text)
+{
+    size_t end = 0;
+    while (end < text.len && text.data[end] != '=' && !value_is_blank(text.data[end]))
+        end++;
+    struct slice rest = value_trim(slice_part(text, end, text.len));
+    return rest.len > 0 && rest.data[0] == '=' && settings_find(load->section, slice_part(text, 0, end));
+}
+
+static bool may_continue(const struct load *load, struct slice text)
+{
+    if (!load->current)
+        return false;
+    if (is_key_line(load, text)) {
+        report(load, text,
+               "continues the line above, being indented; remove the white space in front of the key");
+        return false;
+    }
+    if (!load->current->type->list) {
+        messages_add(
+            load->place.messages, true, load->place.path, load->place.line,
+            "\"%s\": continues %s, being indented, but that takes one value; join the lines, or remove "
+            "the white space",
+            value_quote(text).text, load->current->key);
+        return false;
+    }
+    return true;
+}
+
+static void on_value(void *user, struct slice key, struct slice value, unsigned line, bool continued)
+{
+    struct load *load = user;
+    if (load->section.len == 0)
+        return;
+    if (!continued)
+        report_empty(load);
+    load->place.line = line;
+    if (continued ? !may_continue(load, value) : !enter_key(load, key))
+        return;
+    load->empty_line = 0;
+    if (value.len == 0) {
+        load->empty_line = line;
+        if (!load->current->type->list)
+            report_empty(load);
+        return;
+    }
+    const struct setting *setting = load->current;
+    setting->type->parse(setting, &load->place, settings_field(setting, load->config, load->proxy), value);
+}
+
+/* Life */
+
+/* Absolute, so that what config_print shows can be read from anywhere. */
+static char *find_folder(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
+    char *absolute = folder ? realpath(folder, NULL) : NULL;
+    if (!absolute)
+        return folder;
+    free(folder);
+    if (strcmp(absolute, "/") == 0)
+        absolute[0] = '\0';
+    return absolute;
+}
+
+static struct config *config_new(const char *path)
+{
+    struct config *config = calloc(1, sizeof *config);
+    if (!config)
+        return NULL;
+    config->listen.owner = (uid_t)-1;
+    config->listen.group = (gid_t)-1;
+    config->path = strdup(path);
+    config->policy = policy_new();
+    config->source = calloc(1, sizeof *config->source);
+    if (config->source)
+        config->source->folder = find_folder(path);
+    if (!config->path || !config->policy || !config->source || !config->source->folder) {
+        config_free(config);
+        return NULL;
+    }
+    return config;
+}
+
+static void read_file(struct config *config, struct messages *messages)
+{
+    struct lines lines;
+    int error = lines_open(&lines, config->path, messages);
+    if (error != 0) {
+        messages_add(messages, true, config->path, 0, "cannot read the configuration: %s",
+                     lines_reason(error));
+    } else {
+        struct load load = {.config = config, .place = {messages, config->path, 0}};
+        const struct ini_visitor visitor = {on_section, on_value, &load};
+        ini_read(&lines, &visitor);
+        report_empty(&load);
+        build_config(config, messages);
+    }
+    lines_close(&lines);
+}
+
+struct config *config_load(const char *path, struct messages *messages)
+{
+    size_t before = messages->errors;
+    size_t from = messages->count;
+    struct config *config = config_new(path);
+    if (!config) {
+        messages_add(messages, true, path, 0, "out of memory");
+        return NULL;
+    }
+    settings_set_defaults(config, messages);
+    read_file(config, messages);
+    messages_sort(messages, from);
+    if (messages->errors == before)
+        return config;
+    config_free(config);
+    return NULL;
+}
+
+static void free_source(struct config_source *source)
+{
+    if (!source)
+        return;
+    for (size_t i = 0; i < source->nproxies; i++) {
+        words_free(&source->proxies[i].trust);
+        words_free(&source->proxies[i].trust_files);
+    }
+    words_free(&source->listen_addresses);
+    words_free(&source->allowed_clients);
+    words_free(&source->upstream_address);
+    words_free(&source->allow);
+    words_free(&source->deny);
+    free(source->proxies);
+    free(source->default_header);
+    free(source->folder);
+    free(source);
+}
+
+void config_free(struct config *config)
+{
+    if (!config)
+        return;
+    endpoint_free_list(config->listen.addresses, config->listen.naddresses);
+    endpoint_free_list(config->upstream.addresses, config->upstream.naddresses);
+    cidr_set_free(config->listen.allowed_clients);
+    policy_free(config->policy);
+    free_source(config->source);
+    free(config->path);
+    free(config);
+}
+
+void config_print(const struct config *config, FILE *out)
+{
+    static const char *const sections[] = {"realip", "access", "log", "process", "limits"};
+    fprintf(out, "[listen]\n");
+    settings_print_section("listen", config, 0, out);
+    fprintf(out, "\n[upstream]\n");
+    settings_print_section("upstream", config, 0, out);
+    for (size_t i = 0; i < config->policy->ngroups; i++) {
+        fprintf(out, "\n[proxy %s]\n", config->policy->groups[i].name);
+        settings_print_section("proxy", config, i, out);
+    }
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        fprintf(out, "\n[%s]\n", sections[i]);
+        settings_print_section(sections[i], config, 0, out);
+    }
+}

@@ -1,0 +1,50 @@
+/*
+ * What a configuration keeps of its file's text, and the state of loading it. Private to src/config.
+ */
+#ifndef CONFIG_SOURCE_H
+#define CONFIG_SOURCE_H
+
+#include "config/config.h"
+
+#define SETTINGS_MAX 48 /* rows of the settings table */
+
+/* The entries of a list, as written. */
+struct word {
+    char *text; /* malloc'ed */
+    unsigned line;
+};
+struct words {
+    struct word *list;
+    size_t count;
+    size_t room;
+};
+
+/* What a [proxy NAME] section says beside its group in the policy. */
+struct proxy_source {
+    unsigned line; /* of the section's header */
+    unsigned given[SETTINGS_MAX];
+    struct words trust;
+    struct words trust_files; /* once loaded: absolute paths */
+};
+
+struct config_source {
+    char *folder; /* of the file: absolute, without "/" at its end */
+    struct words listen_addresses;
+    struct words allowed_clients;
+    struct words upstream_address;
+    struct words allow;
+    struct words deny;
+    char *default_header;         /* of [SETTINGS], or NULL */
+    unsigned given[SETTINGS_MAX]; /* line of each row's first appearance, 0: not in the file */
+    struct proxy_source *proxies; /* one for each group of the policy */
+    size_t nproxies;
+};
+
+/* The second half of loading: turns words into addresses and checks what several settings say together. */
+void build_config(struct config *config, struct messages *messages);
+
+/* Copies text to the end of the list; 0, or -ENOMEM. */
+int words_add(struct words *words, struct slice text, unsigned line);
+void words_free(struct words *words);
+
+#endif
