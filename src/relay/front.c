@@ -27,7 +27,7 @@ static void on_end_of_stream(struct front *f)
 {
     f->ended_reading = true;
     /* Before its end a request is aborted by this; behind it, the web server may only have half-closed. */
-    if (f->stream.out.len > 0 && f->state != FRONT_PARAMS && f->state != FRONT_BODY &&
+    if (!stream_is_written(&f->stream) && f->state != FRONT_PARAMS && f->state != FRONT_BODY &&
         f->state != FRONT_ANSWER)
         f->state = FRONT_CLOSING;
     if (f->state != FRONT_ANSWER && f->state != FRONT_CLOSING)
@@ -42,14 +42,26 @@ static bool may_read(const struct front *f)
     return f->state != FRONT_BODY || request_has_room(f);
 }
 
-/* A request that has begun and is not whole yet must become so in time. */
+/*
+ * A request that has begun must go on: no longer silence than header_timeout. And it must come to its end:
+ * who sends a byte now and then is given four times that.
+ */
 static void watch_the_header(struct front *f)
 {
+    struct relay *relay = f->relay;
     bool inside = f->state == FRONT_PARAMS || (f->state == FRONT_IDLE && !scanner_at_boundary(&f->scanner));
-    if (inside && !f->deadline.next)
-        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_HEADER);
-    else if (!inside && deadline_runs(&f->deadline, DEADLINE_HEADER))
-        deadline_stop(&f->deadline);
+    bool running = deadline_runs(&f->deadline, DEADLINE_HEADER);
+    if (!inside) {
+        if (running)
+            deadline_stop(&f->deadline);
+        return;
+    }
+    uint64_t now = uv_now(relay->loop);
+    if (!f->deadline.next)
+        f->header_since = now;
+    else if (!running || now - f->header_since >= 3 * relay->config->header_timeout_ms)
+        return;
+    deadline_start(&relay->deadlines, &f->deadline, DEADLINE_HEADER);
 }
 
 static void front_read(struct front *f)
@@ -121,15 +133,29 @@ static void flush(struct front *f)
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
 }
 
-bool front_send(struct front *f, const struct gather *gather)
+static bool after_write(struct front *f, int error)
 {
-    if (stream_send(&f->relay->poller, &f->stream, gather) < 0) {
+    if (error < 0) {
         front_end(f);
         return false;
     }
     if (f->stream.out.len > 0 && !f->deadline.next)
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
     return true;
+}
+
+static void on_settled(struct stream *stream, int error)
+{
+    struct front *f = of_watch(&stream->watch);
+    if (!after_write(f, error) || f->stream.out.len > 0)
+        return;
+    if (f->state == FRONT_CLOSING || f->state == FRONT_LINGER)
+        on_drained(f);
+}
+
+bool front_send(struct front *f, const struct gather *gather)
+{
+    return after_write(f, stream_send(&f->relay->poller, &f->stream, gather));
 }
 
 void front_reply(struct front *f, char *data, size_t len)
@@ -164,14 +190,14 @@ static void on_ready(struct watch *watch)
 static void close_when_written(struct front *f)
 {
     f->state = FRONT_CLOSING;
-    if (f->stream.out.len == 0)
+    if (stream_is_written(&f->stream))
         front_end(f);
 }
 
 static void linger(struct front *f)
 {
     f->state = FRONT_LINGER;
-    if (f->stream.out.len == 0)
+    if (stream_is_written(&f->stream))
         await_end(f);
     front_resume(f);
 }
@@ -209,6 +235,7 @@ void front_accept(struct relay *relay, int fd)
     }
     f->relay = relay;
     f->stream.watch = (struct watch){.fd = fd, .readable = true, .ready = on_ready, .destroy = on_destroy};
+    f->stream.settled = on_settled;
     f->next = relay->fronts;
     if (f->next)
         f->next->previous = f;

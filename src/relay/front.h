@@ -41,6 +41,7 @@ struct front {
     struct relay *relay;
     struct front *previous, *next;
     struct deadline deadline; /* HEADER, FRONT or LINGER */
+    uint64_t header_since;    /* loop time in ms at which HEADER was first started */
     struct scanner scanner;
     struct buffer held;    /* content of a BEGIN_REQUEST or GET_VALUES in the making */
     struct buffer control; /* our own replies, waiting for a record boundary in the answer */

@@ -26,11 +26,15 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, 0);
     for (int i = 0; i < n; i++)
         note(poller->events[i].data.ptr, poller->events[i].events);
+    poller->in_round = true;
     for (int i = 0; i < n; i++) {
         struct watch *watch = poller->events[i].data.ptr;
         if (watch->fd >= 0)
             watch->ready(watch);
     }
+    poller->in_round = false;
+    if (poller->after_round)
+        poller->after_round(poller);
 }
 
 /* Runs right before libuv waits: no event that was fetched is unhandled here. */

@@ -33,6 +33,8 @@ struct watch {
 
 #define POLLER_BATCH 256
 
+struct outbox; /* of relay/stream.h */
+
 struct poller {
     int epoll;
     uv_poll_t poll;
@@ -41,6 +43,9 @@ struct poller {
     struct watch *again; /* to be called in the next turn */
     struct watch *turn;  /* to be called in this one */
     struct watch *dead;
+    bool in_round;                              /* events are being handled */
+    void (*after_round)(struct poller *poller); /* all of them have been; NULL: nothing to do then */
+    struct outbox *outbox;
     struct epoll_event events[POLLER_BATCH];
 };
 

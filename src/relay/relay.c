@@ -70,6 +70,9 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     int rc = poller_open(&relay->poller, loop);
     if (rc < 0)
         return rc;
+    rc = outbox_open(&relay->outbox, &relay->poller);
+    if (rc < 0)
+        return rc;
     relay->workspace = workspace_new(config->policy);
     relay->params = calloc(REALIP_MAX_PARAMS, sizeof(*relay->params));
     relay->buffer = malloc(RELAY_BUFFER_SIZE);
@@ -84,7 +87,7 @@ void relay_stop(struct relay *relay)
     bool any = relay->fronts != NULL;
     for (struct front *f = relay->fronts; f; f = next) {
         next = f->next;
-        if (f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) && f->stream.out.len == 0)
+        if (f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) && stream_is_written(&f->stream))
             front_end(f);
     }
     if (!any)
@@ -104,6 +107,7 @@ void relay_close(struct relay *relay)
 void relay_free(struct relay *relay)
 {
     workspace_free(relay->workspace);
+    outbox_close(&relay->outbox);
     free(relay->params);
     free(relay->buffer);
     free(relay->pool.shared.buffer);

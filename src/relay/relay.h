@@ -26,6 +26,7 @@ struct relay {
     struct log log;
     struct relay_limits limits;
     struct poller poller;
+    struct outbox outbox;
     struct deadlines deadlines;
     struct pool pool;
     struct workspace *workspace;

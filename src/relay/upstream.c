@@ -1,9 +1,11 @@
 #include "relay/upstream.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* Reads of one connection before the others have their turn. */
@@ -11,6 +13,7 @@
 
 static void on_ready(struct watch *watch);
 static void lost(struct upstream *u, int error);
+static void on_settled(struct stream *stream, int error);
 static void flush(struct upstream *u);
 
 static struct upstream *of_watch(struct watch *watch)
@@ -111,6 +114,7 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
     u->shared = shared;
     u->user = user;
     u->stream.corked = true;
+    u->stream.settled = on_settled;
     u->stream.watch = (struct watch){.fd = -1, .ready = on_ready, .destroy = on_destroy};
     u->give_up_at = uv_now(shared->deadlines->loop) + shared->config->connect_timeout_ms;
     *error = connect_next(u);
@@ -173,9 +177,18 @@ void upstream_begin(struct upstream *u, uint16_t id, bool retain)
 static void stop_sending(struct upstream *u)
 {
     u->broken = true;
-    buffer_free(&u->stream.out);
+    stream_drop_output(&u->stream);
     u->stream.watch.readable = true;
     poller_again(u->shared->poller, &u->stream.watch);
+}
+
+static void on_settled(struct stream *stream, int error)
+{
+    struct upstream *u = of_watch(&stream->watch);
+    if (error < 0)
+        stop_sending(u);
+    else
+        set_deadline(u, true);
 }
 
 static void retain(struct upstream *u, const struct gather *gather)
@@ -273,11 +286,22 @@ static void release(struct upstream *u, bool reusable)
     u->shared->released(u, reusable);
 }
 
+/*
+ * Did the application leave a part of the body in the socket? libfcgi does not read it away: it stumbles over
+ * it where it expects the next request, and closes. Of TCP the kernel does not tell, there the look before
+ * reuse must do.
+ */
+static bool body_left_unread(const struct upstream *u)
+{
+    int left = 0;
+    return u->body && ioctl(u->stream.watch.fd, SIOCOUTQ, &left) == 0 && left > 0;
+}
+
 static void finish(struct upstream *u)
 {
     /* Bytes behind the end belong to nothing: such an application is not asked again on this connection. */
     bool reusable = u->shared->config->keepalive && u->request_sent && !u->broken && !u->violated &&
-                    u->stream.out.len == 0 && !u->stream.watch.half_closed;
+                    stream_is_written(&u->stream) && !u->stream.watch.half_closed && !body_left_unread(u);
     struct record_end end = record_decode_end(u->end_body);
     void *user = u->user;
     u->user = NULL;
@@ -398,7 +422,7 @@ bool upstream_usable(struct upstream *u, bool sure)
     if (!sure)
         return true;
     char byte;
-    return !u->body && recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
+    return recv(watch->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 &&
            (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 

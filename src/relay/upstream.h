@@ -107,10 +107,7 @@ void upstream_abandon(struct upstream *upstream);
 /* A deadline of this connection is over. */
 void upstream_expired(struct upstream *upstream, enum deadline_kind kind);
 
-/*
- * Is a kept connection still good for a request, as far as is known? `sure`: the kernel is asked once more,
- * and one whose last request had a body is out of the question: an application that did not read it may be
- * about to close.
+/* Is a kept connection still good for a request, as far as is known? `sure`: the kernel is asked once more.
  */
 bool upstream_usable(struct upstream *upstream, bool sure);
 
