@@ -55,6 +55,7 @@ void gather_append(struct gather *gather, char *data, size_t len);
  */
 void gather_extend(struct gather *gather, char *room, size_t size, char *data, size_t len);
 
+/* Makes it empty; to be called on a new one too, since an initialiser would write all of its kilobyte. */
 static inline void gather_clear(struct gather *gather)
 {
     gather->count = 0;

@@ -165,7 +165,8 @@ void front_reply(struct front *f, char *data, size_t len)
             front_end(f);
         return;
     }
-    struct gather gather = {.count = 0};
+    struct gather gather;
+    gather_clear(&gather);
     gather_add(&gather, data, len);
     front_send(f, &gather);
 }

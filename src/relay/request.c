@@ -42,7 +42,8 @@ void request_refuse(struct front *f, int status)
     if (deadline_runs(&f->deadline, DEADLINE_HEADER))
         deadline_stop(&f->deadline);
     gather_clear(&f->relay->gather);
-    struct gather gather = {.count = 0};
+    struct gather gather;
+    gather_clear(&gather);
     gather_add(&gather, page, len);
     if (f->control.len > 0)
         gather_add(&gather, f->control.data + f->control.start, f->control.len);
@@ -350,7 +351,8 @@ void request_abort(struct front *f)
     char wire[RECORD_FIXED];
     record_encode_end(wire, r->id, 0, FCGI_REQUEST_COMPLETE);
     f->state = FRONT_ANSWER; /* whatever still comes under this id is of a request that is over */
-    struct gather gather = {.count = 0};
+    struct gather gather;
+    gather_clear(&gather);
     gather_add(&gather, wire, sizeof(wire));
     if (front_send(f, &gather))
         front_finish(f);

@@ -39,7 +39,8 @@ static int write_now(struct poller *poller, struct stream *stream, const struct 
 
 static int write_late(struct poller *poller, struct stream *stream)
 {
-    struct gather gather = {.count = 0};
+    struct gather gather;
+    gather_clear(&gather);
     gather_append(&gather, stream->late, stream->late_len);
     stream->late_len = 0;
     return write_now(poller, stream, &gather);

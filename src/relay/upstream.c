@@ -213,7 +213,8 @@ void upstream_send(struct upstream *u, const struct gather *gather, unsigned wha
 
 void upstream_send_buffer(struct upstream *u, struct buffer *buffer, unsigned what)
 {
-    struct gather gather = {.count = 0};
+    struct gather gather;
+    gather_clear(&gather);
     gather_add(&gather, buffer->data + buffer->start, buffer->len);
     upstream_send(u, &gather, what);
     buffer_free(buffer);
