@@ -26,20 +26,16 @@ static void on_destroy(struct watch *watch)
     free(of_watch(watch));
 }
 
-/* What is waited for now: that bytes are taken, or that the application speaks. */
+/*
+ * What is waited for now: that bytes are taken, or that something comes. While the body is on its way, that
+ * may be more of it: a web server that fell silent in its middle must not hold an application connection for
+ * ever.
+ */
 static void set_deadline(struct upstream *u, bool progress)
 {
-    if (u->stream.corked)
-        return;
-    if (u->stream.out.len > 0) {
-        if (progress || !deadline_runs(&u->deadline, DEADLINE_SEND))
-            deadline_start(u->shared->deadlines, &u->deadline, DEADLINE_SEND);
-    } else if (u->request_sent) {
-        if (progress || !deadline_runs(&u->deadline, DEADLINE_READ))
-            deadline_start(u->shared->deadlines, &u->deadline, DEADLINE_READ);
-    } else {
-        deadline_stop(&u->deadline);
-    }
+    enum deadline_kind kind = u->stream.out.len > 0 ? DEADLINE_SEND : DEADLINE_READ;
+    if (!u->stream.corked && (progress || !deadline_runs(&u->deadline, kind)))
+        deadline_start(u->shared->deadlines, &u->deadline, kind);
 }
 
 /* ---- connecting ---- */
