@@ -35,7 +35,9 @@ class Restarts(unittest.TestCase):
         for _ in range(3):
             self.assert_works()
             self.assert_works(body=b"x" * 100000)
-            self.wait_quiet(2 if self.server.keeps else 0)
+            self.wait_quiet(4 if self.server.keeps else 0)
+            if self.server.keeps:
+                self.assertGreater(self.chain.shim.fds(), self.quiet)
 
     def half(self, text):
         connection = socket.create_connection(("127.0.0.1", self.chain.server.port))

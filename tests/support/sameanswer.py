@@ -37,7 +37,7 @@ connections = 3
 %s
 
 [proxy edge]
-trust = 127.0.0.1, 10.0.0.0/8, 2001:db8:1::/48
+trust = 127.0.0.1, ::1, 10.0.0.0/8, 2001:db8:1::/48
 """
 
 # port: what REMOTE_PORT says; None: the connection's own. kept: the elements of X-Forwarded-For that are left.
@@ -117,7 +117,8 @@ class Answer:
 
 def ask(port, query="json", headers=(), source=PROXY, body=None, timeout=PATIENCE):
     """One HTTP request on a connection of its own, from the address source."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, source_address=(source, 0), timeout=timeout)
+    host = "::1" if ":" in source else "127.0.0.1"
+    connection = http.client.HTTPConnection(host, port, source_address=(source, 0), timeout=timeout)
     try:
         connection.putrequest("GET" if body is None else "POST", "/index.php?" + query, skip_accept_encoding=True)
         for name, value in headers:
@@ -144,7 +145,7 @@ def raise_descriptor_limit():
 class Chain:
     """An application, the shim and a web server, up and connected; close() ends them in the opposite order."""
 
-    def __init__(self, server, application, upstream="", edits=(), extra=""):
+    def __init__(self, server, application, upstream="", **options):
         raise_descriptor_limit()
         self.parts = []
         try:
@@ -155,7 +156,7 @@ class Chain:
             self.ini = INI % (tcp_port, self.application.address, upstream)
             self.shim = self.add(Shim(self.ini, directory=self.directory))
             address = "127.0.0.1:%d" % tcp_port if server.tcp else "unix:%s/shim.sock" % self.directory
-            self.server = self.add(server(address, edits, extra))
+            self.server = self.add(server(address, **options))
         except BaseException:
             self.close(*sys.exc_info())
             raise
@@ -228,6 +229,24 @@ class SameAnswer(unittest.TestCase):
     def test_dots_for_hyphens(self):
         row = DOTS_FOLDED if self.server.folds_dots else DOTS
         self.assert_row(row, self.chain.ask("json", row.headers, row.source))
+
+    def test_ipv6_sockets(self):
+        """The trusted peer is an IPv6 address, or an IPv4 address that most servers then spell ::ffff:a.b.c.d."""
+        with open("/proc/net/if_inet6") as file:
+            if not file.read():
+                self.skipTest("no IPv6 here")
+        for host, proxy, direct in (("::1", "::1", None), ("::ffff:127.0.0.1", PROXY, DIRECT)):
+            prefix = "::ffff:" if host != "::1" and self.server.maps else ""
+            chain = Chain(self.server, self.application, host=host)
+            try:
+                answer = chain.ask("json", [(XFF, "203.0.113.66, 203.0.113.7, 10.0.0.1")], proxy)
+                self.assert_row(Row(host, prefix + proxy, [], "203.0.113.7", "", ["203.0.113.7", "10.0.0.1"],
+                                    "10.0.0.1, " + proxy), answer)
+                if direct:
+                    answer = chain.ask("json", [(XFF, "203.0.113.66")], direct)
+                    self.assert_row(Row(host, direct, [], prefix + direct, None, [], None), answer)
+            finally:
+                chain.close()
 
     def test_parameters_that_are_not_ours(self):
         answer = self.chain.ask("json&a=b%20c", [(XFF, "203.0.113.7"), ("User-Agent", "x \xe9 y"), ("Proxy", "evil"),

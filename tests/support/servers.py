@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from shim import accepts, free_port, wait_for
+from shim import SANITIZER, accepts, free_port, program, wait_for
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WWW = os.path.join(TREE, "tests", "support", "www")
@@ -73,12 +73,12 @@ class Process:
             file.write(text)
         return self.path(name)
 
-    def spawn(self, program, *arguments, env=None):
+    def spawn(self, path, *arguments, env=None):
         # Should the test be killed, its servers end with it.
         guard = [find("setpriv"), "--pdeathsig", "TERM"] if find("setpriv") else []
         with open(self.path("output.log"), "ab") as log:
             self.process = subprocess.Popen(
-                [*guard, program, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
+                [*guard, path, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
                 env=dict(os.environ, **(env or {})), start_new_session=True)
 
     def wait_listening(self, address):
@@ -108,8 +108,10 @@ class Process:
         self.process = None
 
     def stop(self):
-        self.end()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        try:
+            self.end()
+        finally:
+            shutil.rmtree(self.dir, ignore_errors=True)
 
     def __enter__(self):
         try:
@@ -136,17 +138,21 @@ class Server(Process):
     keeps       whether it keeps connections to the application
     streams     whether it hands a request on before all of a small body is there
     tcp         whether its shipped file reaches the shim by TCP, not by a unix socket
+    maps        whether a client of an IPv6 socket that takes IPv4 too is ::ffff:a.b.c.d to it
     edits       further replacements in the shipped file, for a test that wants something of its own
     extra       text for the server's main configuration
+    host        the address to listen at; ::ffff:127.0.0.1 is an IPv6 socket for IPv4 clients
     """
 
     folds_dots = False
     keeps = False
     streams = False
     tcp = False
+    maps = False
 
-    def __init__(self, address, edits=(), extra=""):
+    def __init__(self, address, edits=(), extra="", host="127.0.0.1"):
         super().__init__()
+        self.host = host
         self.address = address
         self.edits = list(edits)
         self.extra = extra
@@ -159,9 +165,13 @@ class Server(Process):
         assert self.address.startswith("unix:"), self.address
         return self.address[len("unix:"):]
 
+    @property
+    def bracketed(self):
+        return "[%s]" % self.host if ":" in self.host else self.host
+
     def start(self):
         self.configure()
-        self.wait_listening("127.0.0.1:%d" % self.port)
+        self.wait_listening("%s:%d" % (self.bracketed, self.port))
 
     def configure(self):
         raise NotImplementedError
@@ -169,13 +179,14 @@ class Server(Process):
 
 class Nginx(Server):
     program = ("nginx",)
+    maps = True
     file = "nginx/fcgi-realip.conf"
 
     def configure(self):
         for name in ("fastcgi.conf", "fastcgi_params"):
             shutil.copy(os.path.join("/etc/nginx", name), self.dir)
         self.write("site.conf", shipped(self.file, [
-            ("listen 80;", "listen 127.0.0.1:%d;" % self.port),
+            ("listen 80;", "listen %s:%d%s;" % (self.bracketed, self.port, " ipv6only=off" if ":" in self.host else "")),
             ("root " + SHIPPED_ROOT, "root " + self.www),
             (SHIPPED_SOCKET, self.socket),
             *self.edits]))
@@ -229,7 +240,7 @@ class Apache(Server):
             DefaultRuntimeDir %s
             TypesConfig mime.types
             ErrorLog %s
-            Listen 127.0.0.1:%d
+            Listen %s:%d
             ListenBacklog 2048
             ServerLimit 4
             ThreadLimit 256
@@ -237,19 +248,22 @@ class Apache(Server):
             MaxRequestWorkers 1024
             %s
             Include site.conf
-            """ % (self.dir, self.path("apache.pid"), self.dir, self.path("error.log"), self.port, self.extra))
+            """ % (self.dir, self.path("apache.pid"), self.dir, self.path("error.log"),
+                   self.bracketed, self.port, self.extra))
         self.spawn(find(*self.program), "-d", self.dir, "-f", self.path("apache.conf"), "-D", "FOREGROUND")
 
 
 class Lighttpd(Server):
     program = ("lighttpd",)
     folds_dots = True
+    maps = True
 
     def configure(self):
         self.write("site.conf", shipped("lighttpd/fcgi-realip.conf", [(SHIPPED_SOCKET, self.socket), *self.edits]))
         os.mkdir(self.path("uploads"))
         self.write("lighttpd.conf", """
-            server.bind = "127.0.0.1"
+            server.bind = "%s"
+            server.set-v6only = "disable"
             server.port = %d
             server.document-root = "%s"
             server.upload-dirs = ( "%s" )
@@ -259,7 +273,7 @@ class Lighttpd(Server):
             index-file.names = ( "index.php" )
             %s
             include "site.conf"
-            """ % (self.port, self.www, self.path("uploads"), self.path("error.log"), self.extra))
+            """ % (self.bracketed, self.port, self.www, self.path("uploads"), self.path("error.log"), self.extra))
         self.spawn(find(*self.program), "-D", "-f", self.path("lighttpd.conf"))
 
 
@@ -271,10 +285,10 @@ class Caddy(Server):
         self.write("Caddyfile", """{
             admin off
             auto_https off
-            default_bind 127.0.0.1
+            default_bind %s
             %s
             }
-            """ % self.extra + shipped("caddy/Caddyfile", [
+            """ % (self.bracketed, self.extra) + shipped("caddy/Caddyfile", [
                 (":80 {", ":%d {" % self.port),
                 (SHIPPED_ROOT, self.www),
                 ("unix/" + SHIPPED_SOCKET, "unix/" + self.socket),
@@ -287,6 +301,7 @@ class Caddy(Server):
 
 class Haproxy(Server):
     program = ("haproxy",)
+    maps = True
     keeps = True
     tcp = True
 
@@ -305,7 +320,7 @@ class Haproxy(Server):
                 log global
                 %s
             """ % self.extra + shipped("haproxy/haproxy.cfg", [
-                ("bind :80", "bind 127.0.0.1:%d" % self.port),
+                ("bind :80", "bind %s:%d" % (self.bracketed, self.port)),
                 ("docroot " + SHIPPED_ROOT, "docroot " + self.www),
                 (SHIPPED_ADDRESS + " proto", address + " proto"),
                 *self.edits]))
@@ -361,8 +376,14 @@ class Whoami(Process):
         self.address = "unix:" + self.path("whoami.sock")
 
     def start(self):
-        self.spawn(os.environ["FCGI_REALIP"], "whoami", "-l", self.address, "-n", str(self.processes))
+        self.spawn(program(), "whoami", "-l", self.address, "-n", str(self.processes))
         self.wait_listening(self.address)
+
+    def end(self):
+        process = self.process
+        super().end()
+        if process is not None and (process.returncode != 0 or SANITIZER.search(self.log())):
+            raise AssertionError("whoami ended with status %d:\n%s" % (process.returncode, self.log()))
 
 
 APPLICATIONS = (Php, Whoami)
