@@ -10,6 +10,8 @@
 
 /* Reads of one connection before the others have their turn. */
 #define READS_A_TURN 16
+/* Bytes that the copy of a request may keep allocated while its connection is idle. */
+#define RETAINED_IDLE 4096
 
 static void on_ready(struct watch *watch);
 static void lost(struct upstream *u, int error);
@@ -279,6 +281,9 @@ static const struct scanner_owner answer_owner = {on_header, on_pass, on_take, o
 static void release(struct upstream *u, bool reusable)
 {
     deadline_stop(&u->deadline);
+    /* The usual request's copy is worth its memory for the next one, a large one's is not. */
+    if (u->retained.cap > RETAINED_IDLE)
+        buffer_free(&u->retained);
     u->user = NULL;
     u->shared->released(u, reusable);
 }
