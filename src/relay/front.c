@@ -110,8 +110,10 @@ static void await_end(struct front *f)
 
 static void on_drained(struct front *f)
 {
-    if (deadline_runs(&f->deadline, DEADLINE_FRONT))
+    if (deadline_runs(&f->deadline, DEADLINE_FRONT)) {
         deadline_stop(&f->deadline);
+        watch_the_header(f); /* of a request that began behind a slowly read answer */
+    }
     if (f->state == FRONT_CLOSING)
         front_end(f);
     else if (f->state == FRONT_LINGER)
