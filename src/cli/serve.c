@@ -17,17 +17,24 @@ int cli_serve(int argc, char **argv)
     if (options.done)
         return options.status;
 
+    struct inherited inherited;
+    char error[160];
+    if (inherit_find(&inherited, error, sizeof(error)) < 0) {
+        cli_error("%s", error);
+        return CLI_FAILED;
+    }
+    inherit_forget();
     struct config *config = cli_load_config(path);
     if (!config)
         return CLI_FAILED;
     int status = CLI_FAILED;
-    if (config->listen.naddresses == 0)
+    if (config->listen.naddresses == 0 && inherited.count == 0)
         status = cli_usage_error("serve", "%s: no place to listen; write a [listen] section with an address",
                                  path);
     else if (config->upstream.naddresses == 0)
         cli_error("%s: no application to send to; write an [upstream] section with its address", path);
     else
-        status = serve_run(config);
+        status = serve_run(config, &inherited);
     config_free(config);
     return status;
 }

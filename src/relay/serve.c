@@ -69,27 +69,55 @@ static void open_handles(struct server *server)
     uv_signal_start(&server->interrupt, on_signal, SIGINT);
 }
 
-static int open_listeners(struct server *server, const struct config *config)
+static int start_listener(struct server *server, struct listener *l, const char *text)
+{
+    int rc = listener_start(l, &server->relay);
+    if (rc < 0)
+        log_write(&server->relay.log, LOG_ERROR, "cannot wait for connections on %s: %s", text,
+                  uv_strerror(rc));
+    else
+        log_write(&server->relay.log, LOG_INFO, "listening on %s", text);
+    return rc;
+}
+
+/* Reports what went wrong. */
+static int open_own(struct server *server, struct listener *l, const struct endpoint *endpoint)
 {
     char error[512];
-    server->listeners = calloc(config->listen.naddresses, sizeof(*server->listeners));
+    if (listen_open(&l->socket, endpoint, &server->relay.config->listen, true, error, sizeof(error)) == 0)
+        return start_listener(server, l, endpoint->text);
+    log_write(&server->relay.log, LOG_ERROR, "%s", error);
+    return -1;
+}
+
+static int open_inherited(struct server *server, struct listener *l, int fd)
+{
+    char text[160];
+    char error[512];
+    if (inherit_adopt(&l->socket, fd, &server->relay.config->listen, text, sizeof(text), error,
+                      sizeof(error)) == 0)
+        return start_listener(server, l, text);
+    log_write(&server->relay.log, LOG_ERROR, "%s", error);
+    return -1;
+}
+
+static int open_listeners(struct server *server, const struct config *config,
+                          const struct inherited *inherited)
+{
+    size_t count = inherited->count > 0 ? (size_t)inherited->count : config->listen.naddresses;
+    server->listeners = calloc(count, sizeof(*server->listeners));
     if (!server->listeners)
         return -1;
-    for (size_t i = 0; i < config->listen.naddresses; i++) {
+    if (inherited->count > 0 && config->listen.naddresses > 0)
+        log_write(&server->relay.log, LOG_INFO,
+                  "[listen] address is not used: listening sockets were inherited");
+    while (server->nlisteners < count) {
+        size_t i = server->nlisteners++;
         struct listener *l = &server->listeners[i];
-        server->nlisteners++;
-        if (listen_open(&l->socket, &config->listen.addresses[i], &config->listen, true, error,
-                        sizeof(error)) < 0) {
-            log_write(&server->relay.log, LOG_ERROR, "%s", error);
+        int rc = inherited->count > 0 ? open_inherited(server, l, inherited->first + (int)i)
+                                      : open_own(server, l, &config->listen.addresses[i]);
+        if (rc < 0)
             return -1;
-        }
-        int rc = listener_start(l, &server->relay);
-        if (rc < 0) {
-            log_write(&server->relay.log, LOG_ERROR, "cannot wait for connections on %s: %s",
-                      config->listen.addresses[i].text, uv_strerror(rc));
-            return -1;
-        }
-        log_write(&server->relay.log, LOG_INFO, "listening on %s", config->listen.addresses[i].text);
     }
     return 0;
 }
@@ -107,7 +135,7 @@ static void close_all(struct server *server)
     free(server->listeners);
 }
 
-int serve_run(const struct config *config)
+int serve_run(const struct config *config, const struct inherited *inherited)
 {
     struct server server = {.nlisteners = 0};
     signal(SIGPIPE, SIG_IGN);
@@ -124,7 +152,7 @@ int serve_run(const struct config *config)
     if (rc < 0) {
         log_write(&server.relay.log, LOG_ERROR, "cannot start: %s", uv_strerror(rc));
         status = 1;
-    } else if (open_listeners(&server, config) < 0) {
+    } else if (open_listeners(&server, config, inherited) < 0) {
         status = 1;
     } else {
         log_write(&server.relay.log, LOG_INFO, "ready: requests go to %s",

@@ -30,7 +30,7 @@ static int setup(void **state)
     nexpired = 0;
     assert_int_equal(uv_loop_init(&loop), 0);
     deadlines_open(&deadlines, &loop, on_expired);
-    deadlines.lasts[DEADLINE_READ] = 30;
+    deadlines.lasts[DEADLINE_READ] = 300;
     deadlines.lasts[DEADLINE_IDLE] = 10;
     return 0;
 }
