@@ -434,6 +434,23 @@ class Ids(RelayTest):
         self.assert_answer(client.read_response(1), b"body")
         self.assertEqual({found.type for found in self.app.requests[0].records}, {BEGIN, PARAMS, STDIN})
 
+    def test_strays_between_hundreds_of_records(self):
+        """Up and down, all in one packet: what is taken out leaves no trace in what stays."""
+        parts = [b"%d," % i for i in range(700)]
+        answer = record(STDOUT, b"X: y\r\n\r\n") + b"".join(
+            record(99, b"stray" * (i % 4)) + record(STDOUT, part, padding=i % 3) + record(STDERR, b"s", 4)
+            for i, part in enumerate(parts)) + record(STDOUT) + end()
+        self.start(answer_with(answer))
+        client = self.client()
+        for size in (700, 400, 200, 100, 64, 63, 62, 61, 60, 48, 47, 33, 32, 31, 17, 16, 15, 5):
+            client.send(begin(keep=True) + record(PARAMS, pairs(POST)) + record(PARAMS) + b"".join(
+                record(STDIN, b"evil", 9) + record(STDIN, part, padding=5) + record(44, b"x", 1)
+                for part in parts[:size]) + record(STDIN))
+            response = client.read_response()
+            self.assertEqual(response.stdout, b"X: y\r\n\r\n" + b"".join(parts))
+            self.assertEqual(response.stderr, b"")
+            self.assertEqual(bytes(self.app.requests[-1].stdin), b"".join(parts[:size]))
+
     def test_the_application_may_send_unknown_types(self):
         """Of the request's id and of none: nothing of it reaches the front."""
         self.start(answer_with(record(11, b"\7\0\0\0\0\0\0\0", 0) + record(STDOUT, b"X: y\r\n\r\nz")

@@ -9,8 +9,8 @@ import time
 import unittest
 
 import fcgi
-from fcgi import (AUTHORIZER, BEGIN, CANT_MPX_CONN, DATA, END, FILTER, PARAMS, PATIENCE, STDIN, STDOUT, UNKNOWN_ROLE,
-                  begin, end, pairs, record, request)
+from fcgi import (ABORT, AUTHORIZER, BEGIN, CANT_MPX_CONN, DATA, END, FILTER, PARAMS, PATIENCE, STDIN, STDOUT,
+                  UNKNOWN_ROLE, begin, end, pairs, record, request)
 from relay import PLAIN, POST, RelayTest, change
 from shim import connect, free_port, wait_for
 
@@ -24,6 +24,16 @@ def never(connection):
     """An application that takes requests and answers none."""
     while connection.read_record():
         pass
+
+
+def answer_sized(connection):
+    """As many bytes as the parameter SIZE says; sets .ended of the request when the shim has closed."""
+    now = connection.read_params()
+    now.ended = threading.Event()
+    connection.read_body()
+    connection.reply(b"x" * int(now.get("SIZE")[0]), size=8192)
+    never(connection)
+    now.ended.set()
 
 
 def close_at_once(connection):
@@ -158,6 +168,14 @@ class Gone(RelayTest):
             self.assert_answer(fcgi.ask(self.address, PLAIN), b"")
 
 
+    def test_one_line_a_minute_tells_it(self):
+        """A dead application may not fill the log."""
+        self.start(app="unix:{dir}/nobody.sock")
+        for _ in range(100):
+            self.assert_refusal(fcgi.ask(self.address, PLAIN), 502)
+        self.assertLess(self.shim.log().count("nobody.sock"), 6, self.shim.log())
+
+
 class TimeOuts(RelayTest):
     def test_504_when_it_never_answers(self):
         self.start(never, upstream="read_timeout = 300ms")
@@ -235,6 +253,21 @@ class TimeOuts(RelayTest):
         sender.join(PATIENCE)
         self.assertFalse(sender.is_alive(), "the body is not drained after the refusal")
 
+    def test_front_that_does_not_read(self):
+        """send_timeout holds for it too: it may not hold the application for ever."""
+        def script(connection):
+            connection.read_request()
+            try:
+                while True:
+                    connection.send(record(STDOUT, b"x" * 60000))
+            except OSError:
+                pass
+        self.start(script, upstream="send_timeout = 300ms")
+        client = self.client()
+        client.send(request(PLAIN))
+        self.app.wait_requests(1)
+        self.app.wait_closed()
+
     def test_silence_inside_the_parameters(self):
         self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 300ms\n")
         whole = request(PLAIN)
@@ -246,6 +279,49 @@ class TimeOuts(RelayTest):
             client.read_eof()
             self.assertGreaterEqual(time.monotonic() - began, 0.29)
         self.assertEqual(self.app.connections, [])
+
+    def test_slow_parameters_are_not_silent(self):
+        """Longer than header_timeout as a whole, but never silent for so long."""
+        self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 1500ms\n")
+        client = self.client()
+        pause = threading.Event()
+        wire = request(PLAIN)
+        for i in range(0, 80, 10):
+            client.send(wire[i:i + 10])
+            pause.wait(0.3)
+        client.send(wire[80:])
+        self.assert_answer(client.read_response(), b"")
+
+    def test_silence_behind_a_late_reader(self):
+        """Half a request came while the answer to the last one still waited to be read."""
+        self.start(lambda connection: answer_sized(connection),
+                   sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 600ms\n")
+        clients = []
+        for size in range(100000, 500000, 8192):
+            client = self.client()
+            client.send(request(PLAIN + [("SIZE", str(size))], keep=True))
+            self.app.wait_requests(len(clients) + 1)
+            if not self.app.requests[-1].ended.wait(0.5):
+                break  # this and all longer answers do not fit: the shim has not got to the end
+            clients.append((client, size))
+        self.assertGreater(len(clients), 3)
+        for client, _ in clients:
+            client.send(request(PLAIN)[:40])
+        for client, size in clients:
+            self.assertEqual(len(client.read_response().body), size)
+        for client, _ in clients:
+            client.read_eof(timeout=10)
+
+    def test_a_trickle_ends_too(self):
+        """Bytes now and then do not hold a connection for ever."""
+        self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 400ms\n")
+        client = self.client()
+        pause = threading.Event()
+        client.send(begin() + record(PARAMS, b"x" * 60000)[:8])
+        with self.assertRaises(OSError):
+            for _ in range(600):
+                client.send(b"x")
+                pause.wait(0.05)
 
     def test_silence_between_requests_is_fine(self):
         self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 200ms\n")
@@ -301,6 +377,78 @@ class Busy(RelayTest):
             self.assert_answer(client.read_response(), b"ok")
         self.assert_answer(refused.ask(PLAIN), b"ok")
         self.assertEqual(len(self.app.requests), 4)
+
+
+class Counted(RelayTest):
+    """However a request ends, its places are free again: with one of each, one lost place would be the last."""
+
+    def test_every_end_frees_its_places(self):
+        moods = {
+            "die": lambda connection: connection.close(),
+            "half": lambda connection: connection.send(record(STDOUT, b"X: y\r\n\r\nhalf")),
+            "junk": lambda connection: connection.send(b"junk" * 10),
+            "junk later": lambda connection: connection.send(record(STDOUT, b"X: y\r\n\r\nhalf") + b"junk" * 10),
+            "end": lambda connection: connection.send(end()),
+            "overloaded": lambda connection: connection.send(end(protocol_status=2)),
+            "silent": never,
+            "early": lambda connection: connection.reply(),
+        }
+
+        def script(connection):
+            try:
+                while True:
+                    now = connection.read_params()
+                    if now is None:
+                        return
+                    mood = (now.get("MOOD") or [b""])[0].decode()
+                    if mood not in ("early", "die"):
+                        connection.read_body()
+                    if mood:
+                        moods[mood](connection)
+                        never(connection)
+                        return
+                    connection.reply(bytes(now.stdin))
+            except ConnectionError:
+                pass
+        for keepalive in ("", "keepalive = on\n"):
+            self.start(script, sections=DENY + "[limits]\nrequests = 1\nparams_size = 4k\n",
+                       upstream="connections = 1\nread_timeout = 200ms\nqueue_timeout = 20s\n" + keepalive)
+            fds = self.shim.fds()
+            for mood in moods:
+                for keep in (False, True):
+                    client = self.client()
+                    client.ask(POST + [("MOOD", mood)], b"body", keep=keep)
+                    client.close()
+                    self.assert_served()
+            self.assert_refusal(fcgi.ask(self.address, DENIED), 403)
+            self.assert_refusal(fcgi.ask(self.address, PLAIN + [("BIG", "b" * 5000)]), 431)
+            self.assert_served()
+            for way in ("close", "half_close", "abort"):
+                for wire in (begin(keep=True), begin(keep=True) + record(PARAMS, pairs(POST)),
+                             begin(keep=True) + record(PARAMS, pairs(POST)) + record(PARAMS) + record(STDIN, b"x"),
+                             request(POST + [("MOOD", "silent")], b"body", keep=True)):
+                    client = self.client()
+                    client.send(wire)
+                    client.wait_sent()
+                    if way == "abort":
+                        client.send(record(ABORT))
+                        client.read_response()
+                    elif way == "half_close":
+                        client.half_close()
+                        client.read_response()
+                    client.close()
+                    self.assert_served()
+            self.wait(lambda: self.shim.fds() <= fds + (1 if keepalive else 0), "no descriptor to be left over")
+
+    def assert_served(self):
+        """Soon: what a peer's death frees, the shim may see a moment later than we."""
+        def served():
+            response = fcgi.ask(self.address, POST, b"served")
+            if response.status in (503, 504):
+                return False
+            self.assert_answer(response, b"served")
+            return True
+        self.wait(served, "a free place")
 
 
 class Drained(RelayTest):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """How requests end: well, by abort, by death of either side. A broken request must never look complete."""
 
+import socket
 import threading
 import time
 import unittest
@@ -399,6 +400,56 @@ class ApplicationGoes(RelayTest):
             client.send(record(STDIN, b"x" * 60000))
         client.send(record(STDIN))
         self.assert_answer(client.ask(POST, b"next"), b"next")
+
+    def test_answer_of_an_application_that_reads_no_more(self):
+        """Writing to it fails; what it says is still its answer."""
+        def script(connection):
+            connection.read_params()
+            connection.sock.shutdown(socket.SHUT_RD)
+            refused.wait(PATIENCE)
+            connection.reply(b"full up" * 20000)
+        refused = threading.Event()
+        self.start(script)
+        client = self.client()
+        client.send(HEAD)
+        for _ in range(10):
+            client.send(record(STDIN, b"x" * 60000))
+        refused.set()
+        client.send(record(STDIN))
+        self.assert_answer(client.read_response(), b"full up" * 20000)
+
+    def test_answer_of_an_application_that_closes_with_unread_input(self):
+        """What libfcgi does when a program answers without reading: the answer is there, the connection is not."""
+        def script(connection):
+            connection.read_size = 500
+            connection.read_params()
+            connection.reply(b"early" * 5000)
+        self.start(script)
+        for i in range(60):
+            client = self.client()
+            wire = request(POST, b"x" * 2000 * i, size=2000, keep=True)
+
+            def send():
+                try:
+                    client.send(wire)
+                except OSError:
+                    pass
+            sender = threading.Thread(target=send)
+            sender.start()
+            self.assert_answer(client.read_response(), b"early" * 5000)
+            sender.join(PATIENCE)
+            self.assertFalse(sender.is_alive())
+
+    def test_half_close_inside_the_answer(self):
+        """It says no more, although it would still listen."""
+        def script(connection):
+            connection.read_request()
+            connection.send(record(STDOUT, b"X: y\r\n\r\nhalf"))
+            connection.half_close()
+            connection.read_eof()
+        self.start(script)
+        self.assert_cut(self.client().ask(PLAIN, keep=True))
+        self.app.wait_closed()
 
     def test_others_are_unharmed(self):
         release = threading.Event()

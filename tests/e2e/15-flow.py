@@ -3,6 +3,8 @@
 
 import hashlib
 import os
+import random
+import signal
 import threading
 import unittest
 
@@ -222,6 +224,108 @@ class Duplex(RelayTest):
         response = client.read_response()
         writer.join(PATIENCE)
         self.assert_answer(response, b"d" * size + b"%d" % size)
+
+
+class Rounds(RelayTest):
+    """Much that happens at the same moment: order and wholeness of what goes out then."""
+
+    def echo_records(self, connection):
+        """Answers each record of the body with its content, as it comes."""
+        while True:
+            now = connection.read_params()
+            if now is None:
+                return
+            connection.send(record(STDOUT, b"X: y\r\n\r\n"))
+            while True:
+                found = connection.read_record()
+                if not found.content:
+                    break
+                connection.send(record(STDOUT, found.content))
+            connection.send(record(STDOUT) + end())
+            if not now.keep:
+                return
+
+    def mixed(self, upstream):
+        """Small and large records in any order, on many connections at once."""
+        seed = random.randrange(1 << 32)
+        self.start(self.echo_records, upstream=upstream)
+        failures = []
+
+        def load(number):
+            dice = random.Random(seed + number)
+            with fcgi.Client(self.address, keep=False) as client:
+                for _ in range(5):
+                    parts = [dice.randbytes(dice.choice((1, 10, 500, 4000, 8180, 8192, 8200, 20000, 65535)))
+                             for _ in range(dice.randrange(1, 30))]
+                    wire = begin(keep=True) + record(PARAMS, pairs(POST)) + record(PARAMS) + b"".join(
+                        record(STDIN, part) for part in parts) + record(STDIN)
+                    sender = threading.Thread(target=client.send, args=(wire,))
+                    sender.start()
+                    response = client.read_response()
+                    sender.join(PATIENCE)
+                    if response.end != (0, 0) or response.body != b"".join(parts):
+                        failures.append(response)
+                        return
+        threads = [threading.Thread(target=load, args=(i,)) for i in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE * 2)
+            self.assertFalse(thread.is_alive())
+        self.assertEqual(failures, [], "seed %d" % seed)
+
+    def test_mixed_sizes(self):
+        self.mixed("")
+
+    def test_mixed_sizes_on_kept_connections(self):
+        self.mixed("keepalive = on\nconnections = 8\n")
+
+    def test_everything_in_one_round(self):
+        """The shim is stopped while all send, and sees them all at once: requests, and then answers. Every second
+        front wants to be closed afterwards, some have half-closed, some have gone."""
+        count, go_on = 120, threading.Event()
+        answered = threading.Semaphore(0)
+
+        def script(connection):
+            now = connection.read_request()
+            assert go_on.wait(PATIENCE)
+            try:
+                connection.reply(bytes(now.stdin) * 2)
+            finally:
+                answered.release()
+        self.start(script)
+        clients = [self.client() for _ in range(count)]
+        body = [bytes([65 + i % 26]) * (i * 97 % 8100) for i in range(count)]
+        self.shim.signal(signal.SIGSTOP)
+        for i, client in enumerate(clients):
+            client.send(request(POST, body[i], id=i + 1, keep=i % 2 == 0))
+            if i % 5 == 0:
+                client.half_close()
+        self.shim.signal(signal.SIGCONT)
+        self.app.wait_requests(count)
+        self.shim.signal(signal.SIGSTOP)
+        go_on.set()
+        for _ in range(count):
+            self.assertTrue(answered.acquire(timeout=PATIENCE))
+        for client in clients[::7]:
+            client.close()
+        for i, client in enumerate(clients):
+            if i % 2 == 0 and i % 5 and i % 7:
+                client.send(request(POST, b"next", id=i + 1, keep=True)[:50])
+        self.shim.signal(signal.SIGCONT)
+        for i, client in enumerate(clients):
+            if i % 7 == 0:
+                continue
+            found = client.read_record()
+            if found.type == fcgi.END:
+                # What came before the answer was out is a second request.
+                self.assertEqual(found.content[4], fcgi.CANT_MPX_CONN)
+                found = client.read_record()
+            client.putback(found)
+            response = client.read_response(i + 1)
+            self.assert_answer(response, body[i] * 2)
+            if i % 2 or i % 5 == 0:
+                client.read_eof()
 
 
 class Many(RelayTest):

@@ -165,6 +165,14 @@ class Stop(RelayTest):
         self.work.go.set()
         self.assert_cut(client.read_response())
 
+    def test_no_shutdown_timeout(self):
+        """0: running requests end at once."""
+        client = self.begin(sections=PROXIES + "[process]\nshutdown_timeout = 0\n")
+        self.shim.signal(signal.SIGTERM)
+        self.assertEqual(self.shim.wait_exit(), 0)
+        self.work.go.set()
+        self.assert_cut(client.read_response())
+
     def test_half_sent_parameters(self):
         """No request yet, or one: either way the end comes, with shutdown_timeout at the latest."""
         self.start(sections=PROXIES + "[process]\nshutdown_timeout = 1s\n")

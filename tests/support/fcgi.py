@@ -172,8 +172,10 @@ class Closed(ConnectionError):
 class Peer:
     """One connection, either side: sends bytes, reads records.
 
-    keep: whether .received keeps every byte that came (not for bulk).
+    keep: whether .received keeps every byte that came (not for bulk). read_size: most bytes of one read.
     """
+
+    read_size = 262144
 
     def __init__(self, sock, keep=True):
         self.sock = sock
@@ -202,11 +204,11 @@ class Peer:
         wait_for(lambda: not struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4))[0],
                  what="the other side to read")
 
-    def _fill(self, timeout, size=262144):
+    def _fill(self, timeout):
         """Reads once; False at the end of the stream."""
         self.sock.settimeout(timeout)
         try:
-            data = self.sock.recv(size)
+            data = self.sock.recv(self.read_size)
         except socket.timeout:
             raise AssertionError("nothing came within %.1f s; %d bytes pending: %r"
                                  % (timeout, len(self._pending), bytes(self._pending[:80]))) from None
@@ -239,6 +241,10 @@ class Peer:
                 if self._pending:
                     raise Closed("closed inside a record: %r" % bytes(self._pending[:80]))
                 return None
+
+    def putback(self, found):
+        """Gives a record back, to be the next one that is read."""
+        self._pending[:0] = found.raw
 
     def check(self, found):
         """What is true of every record that the shim sends, to either side."""
@@ -468,6 +474,14 @@ class Connection(Peer):
         self.current_done()
         self.send(answer(body, self.current.id if self.current else 1, **options))
 
+    def is_open(self):
+        """False if this side has closed, or the other side has, whether or not that was read already."""
+        if self.sock.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLRDHUP)
+        return not poll.poll(0)
+
     def current_done(self):
         """Nothing of a second request may have come before the first one is answered."""
         early = [found for found in parse_records(self._pending)[0] if found.type == BEGIN]
@@ -506,6 +520,9 @@ class Responder:
     backlog      as for listen(2)
     accepting    False: listen, but accept nothing until .accept() is called
     keep         False: do not keep received bytes
+
+    .open counts the connections whose scripts run; .most_open is the most that were open on both sides whenever one
+    was accepted.
     """
 
     def __init__(self, script=echo, address=None, backlog=512, accepting=True, keep=True):
@@ -517,6 +534,7 @@ class Responder:
         self.open = 0
         self.most_open = 0
         self.changed = threading.Condition()
+        self.closed = False
         self.directory = None
         if address is None:
             self.directory = tempfile.mkdtemp(prefix="app-")
@@ -553,7 +571,7 @@ class Responder:
                 connection = Connection(sock, self, len(self.connections))
                 self.connections.append(connection)
                 self.open += 1
-                self.most_open = max(self.most_open, self.open)
+                self.most_open = max(self.most_open, sum(one.is_open() for one in self.connections))
                 self.changed.notify_all()
             script = self.scripts[min(connection.number, len(self.scripts) - 1)]
             thread = threading.Thread(target=self._run, args=(script, connection), daemon=True)
@@ -571,8 +589,8 @@ class Responder:
         except Exception as error:  # a mistake in the script itself
             self.errors.append(error)
         finally:
-            connection.close()
             with self.changed:
+                connection.close()
                 self.open -= 1
                 self.changed.notify_all()
 
@@ -605,7 +623,10 @@ class Responder:
             raise self.errors[0]
 
     def close(self):
-        """Stops listening and closes all."""
+        """Stops listening and closes all; once is enough."""
+        if self.closed:
+            return
+        self.closed = True
         os.write(self._stop_write, b"x")
         if self._acceptor:
             self._acceptor.join(PATIENCE)
