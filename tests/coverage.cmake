@@ -10,7 +10,7 @@ if(COVERAGE)
   set(reports)
   foreach(part realip fastcgi)
     set(gcovr ${GCOVR} --root ${PROJECT_SOURCE_DIR} --object-directory ${PROJECT_BINARY_DIR}/CMakeFiles/${part}.dir
-              --filter src/${part}/ ${PROJECT_BINARY_DIR}/CMakeFiles/${part}.dir)
+              --filter "${PROJECT_SOURCE_DIR}/src/${part}/" ${PROJECT_BINARY_DIR}/CMakeFiles/${part}.dir)
     list(APPEND reports
       COMMAND ${CMAKE_COMMAND} -E echo "src/${part}: lines"
       COMMAND ${gcovr} --txt --fail-under-line 95
