@@ -42,6 +42,16 @@ static bool may_read(const struct front *f)
     return f->state != FRONT_BODY || request_has_room(f);
 }
 
+void front_stop_header(struct front *f)
+{
+    if (!deadline_runs(&f->deadline, DEADLINE_HEADER))
+        return;
+    deadline_stop(&f->deadline);
+    /* Replies sent meanwhile may still wait for the web server to read them. */
+    if (f->stream.out.len > 0)
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
+}
+
 /*
  * A request that has begun must go on: no longer silence than header_timeout. And it must come to its end:
  * who sends a byte now and then is given four times that.
@@ -52,8 +62,7 @@ static void watch_the_header(struct front *f)
     bool inside = f->state == FRONT_PARAMS || (f->state == FRONT_IDLE && !scanner_at_boundary(&f->scanner));
     bool running = deadline_runs(&f->deadline, DEADLINE_HEADER);
     if (!inside) {
-        if (running)
-            deadline_stop(&f->deadline);
+        front_stop_header(f);
         return;
     }
     uint64_t now = uv_now(relay->loop);
@@ -146,6 +155,13 @@ static bool after_write(struct front *f, int error)
     return true;
 }
 
+static void end_if_stopping(struct front *f)
+{
+    if (f->relay->stopping && f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) &&
+        stream_is_written(&f->stream))
+        front_end(f);
+}
+
 static void on_settled(struct stream *stream, int error)
 {
     struct front *f = of_watch(&stream->watch);
@@ -153,6 +169,8 @@ static void on_settled(struct stream *stream, int error)
         return;
     if (f->state == FRONT_CLOSING || f->state == FRONT_LINGER)
         on_drained(f);
+    else
+        end_if_stopping(f);
 }
 
 bool front_send(struct front *f, const struct gather *gather)
@@ -186,6 +204,8 @@ static void on_ready(struct watch *watch)
             return;
     }
     front_read(f);
+    if (!front_ended(f))
+        end_if_stopping(f);
 }
 
 /* ---- life ---- */
@@ -221,6 +241,14 @@ void front_finish(struct front *f)
     } else {
         close_when_written(f);
     }
+}
+
+void front_stop(struct front *f)
+{
+    if (f->state == FRONT_DRAIN)
+        linger(f); /* the rest of its request may never come */
+    else
+        end_if_stopping(f);
 }
 
 void front_break_off(struct front *f)

@@ -75,6 +75,12 @@ void front_finish(struct front *front);
 /* Lets the bytes go that wait, then ends: an answer that broke off gets no END_REQUEST. */
 void front_break_off(struct front *front);
 
+/* The relay stops: ends now if no answer is owed, else afterwards. */
+void front_stop(struct front *front);
+
+/* No more parameters are waited for. */
+void front_stop_header(struct front *front);
+
 /* Goes on reading after a pause. */
 void front_resume(struct front *front);
 

@@ -69,7 +69,9 @@ static enum scan_verdict on_header(void *context, const struct record *record)
 static void on_pass(void *context, char *data, size_t len)
 {
     struct front *f = context;
-    gather_add(&f->relay->gather, data, len);
+    /* The request may have ended inside the record: then the gather is for the next one. */
+    if (f->state == FRONT_BODY)
+        gather_add(&f->relay->gather, data, len);
 }
 
 static void on_take(void *context, const struct record *record, struct slice piece)
@@ -153,20 +155,20 @@ static void on_stream_progress(struct front *f)
 {
     if (!request_whole(&f->request))
         return;
-    if (f->state == FRONT_BODY) {
+    if (f->state == FRONT_BODY)
         f->state = FRONT_ANSWER;
-    } else if (f->state == FRONT_DRAIN) {
+    else if (f->state == FRONT_DRAIN)
         f->state = FRONT_IDLE;
-        if (f->relay->stopping)
-            front_end(f);
-    }
 }
 
 static void on_request_record(struct front *f, const struct record *record)
 {
     struct request *r = &f->request;
     if (record->type == FCGI_ABORT_REQUEST) {
-        request_abort(f);
+        if (f->state == FRONT_DRAIN)
+            f->state = FRONT_IDLE; /* it has had its END_REQUEST */
+        else
+            request_abort(f);
     } else if (record->content > 0) {
         return;
     } else if (record->type == FCGI_PARAMS) {

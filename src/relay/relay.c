@@ -87,8 +87,7 @@ void relay_stop(struct relay *relay)
     bool any = relay->fronts != NULL;
     for (struct front *f = relay->fronts; f; f = next) {
         next = f->next;
-        if (f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) && stream_is_written(&f->stream))
-            front_end(f);
+        front_stop(f);
     }
     if (!any)
         relay->emptied(relay);

@@ -39,8 +39,7 @@ void request_refuse(struct front *f, int status)
 {
     char page[REFUSAL_MAX];
     size_t len = refusal_encode(page, f->request.id, status);
-    if (deadline_runs(&f->deadline, DEADLINE_HEADER))
-        deadline_stop(&f->deadline);
+    front_stop_header(f);
     gather_clear(&f->relay->gather);
     struct gather gather;
     gather_clear(&gather);
@@ -152,8 +151,7 @@ void request_start(struct front *f, struct slice content)
 {
     struct relay *relay = f->relay;
     struct request *r = &f->request;
-    if (deadline_runs(&f->deadline, DEADLINE_HEADER))
-        deadline_stop(&f->deadline);
+    front_stop_header(f);
     f->state = r->role == FCGI_AUTHORIZER ? FRONT_ANSWER : FRONT_BODY;
     if (relay->requests >= relay->config->limit_requests) {
         relay_log_limited(relay, requests, LOG_WARNING,

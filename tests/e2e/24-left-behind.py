@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""What one request leaves behind never touches the next: the rest of its body, its end, its time limits."""
+
+import signal
+import socket
+import time
+import unittest
+
+import fcgi
+from fcgi import ABORT, END, PARAMS, STDIN, begin, pairs, record, request
+from relay import PLAIN, POST, RelayTest
+
+HEAD = begin(keep=True) + record(PARAMS, pairs(POST)) + record(PARAMS)
+
+
+def reply_before_the_body(connection):
+    """Answers as soon as the parameters are there, and closes."""
+    if connection.read_params() is not None:
+        connection.reply(b"early")
+
+
+class AnsweredEarly(RelayTest):
+    def test_rest_of_a_body_never_reaches_the_next_request(self):
+        """The answer comes inside a record of the body; its rest and the next request then come at once."""
+        self.start([reply_before_the_body, fcgi.echo])
+        smuggled = request([("SCRIPT_FILENAME", "/evil")], id=1)
+        client = self.client()
+        content = b"x" * 500 + smuggled
+        whole = record(STDIN, content)
+        client.send(HEAD + whole[:508])
+        self.assert_answer(client.read_response(), b"early")
+        client.send(whole[508:] + record(STDIN) + request(PLAIN, b"next", id=1, keep=True))
+        self.assert_answer(client.read_response(), b"next")
+        self.assertEqual([seen.get("SCRIPT_FILENAME") for seen in self.app.requests], [[], []])
+        self.assertEqual(len(self.app.connections), 2)
+
+    def test_abort_behind_the_answer_is_not_answered(self):
+        """END_REQUEST has gone out; a second one would end the web server's next request of that id."""
+        self.start([reply_before_the_body, fcgi.echo])
+        client = self.client()
+        client.send(HEAD + record(STDIN, b"first"))
+        self.assert_answer(client.read_response(), b"early")
+        client.send(record(ABORT) + request(PLAIN, b"next", id=1, keep=True))
+        self.assert_answer(client.read_response(), b"next")
+
+
+class Stopping(RelayTest):
+    """TERM, with shutdown_timeout at its default of 30 s: longer than a test waits."""
+
+    def test_front_that_still_reads_its_last_answer(self):
+        """Nothing is lost, and the connection closes when all is read."""
+        self.start(lambda connection: connection.read_request() and connection.reply(
+            b"z" * int(connection.current.get("LENGTH")[0])))
+        clients = []
+        for length in range(100000, 500000, 10000):  # of some of them the application's end is here, but not all is gone
+            client = self.client()
+            client.send(request(PLAIN + [("LENGTH", str(length))], keep=True))
+            clients.append((client, length))
+        self.app.wait_requests(len(clients))
+        time.sleep(0.2)  # the shim goes on until it is stuck, which shows nowhere
+        self.shim.signal(signal.SIGTERM)
+        self.shim.wait_log("TERM: no new requests")
+        for client, length in clients:
+            self.assert_answer(client.read_response(), b"z" * length)
+            client.read_eof(10)
+        self.assertEqual(self.shim.wait_exit(10), 0)
+
+    def test_front_that_was_answered_early(self):
+        """The rest of its body may never come."""
+        self.start(reply_before_the_body)
+        client = self.client()
+        client.send(HEAD + record(STDIN, b"first"))
+        self.assert_answer(client.read_response(), b"early")
+        self.shim.signal(signal.SIGTERM)
+        client.read_eof(10)
+        client.close()
+        self.assertEqual(self.shim.wait_exit(10), 0)
+
+    def test_front_inside_a_management_record(self):
+        """Its reply is sent, then the connection is idle and closes."""
+        self.start()
+        client = self.client()
+        asked = record(fcgi.GET_VALUES, pairs([("FCGI_MPXS_CONNS", "")]), id=0)
+        client.send(asked[:5])
+        client.wait_sent()
+        self.shim.signal(signal.SIGTERM)
+        self.shim.wait_log("TERM: no new requests")
+        client.send(asked[5:])
+        self.assertEqual(client.read_record().content, pairs([("FCGI_MPXS_CONNS", "0")]))
+        client.read_eof(10)
+        self.assertEqual(self.shim.wait_exit(10), 0)
+
+
+class TimeLimits(RelayTest):
+    def test_front_that_reads_nothing_since_before_its_request(self):
+        """Replies to questions inside the parameters fill its socket; the answer then finds it full, and must not wait
+        for ever."""
+        self.start(upstream="send_timeout = 500ms\nconnections = 1\n")
+        client = self.client()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(begin(keep=True) + record(PARAMS, pairs(PLAIN)))
+        client.sock.setblocking(False)
+        question = record(77, id=0)
+        sent = 0
+        for _ in range(40):
+            try:
+                sent += client.sock.send(question * 512)
+            except BlockingIOError:
+                break
+        client.sock.settimeout(fcgi.PATIENCE)
+        whole = -sent % len(question)
+        client.send(question[-whole:] * (whole > 0) + record(PARAMS) + record(STDIN))
+        self.assert_answer(self.client().ask(PLAIN, b"other"), b"other")
+
+
+if __name__ == "__main__":
+    unittest.main()
