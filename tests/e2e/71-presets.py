@@ -175,7 +175,8 @@ class SideCar(unittest.TestCase):
         self.assertEqual(manifest.count("mountPath: %s\n" % os.path.dirname(path)), 2)
         self.assertIn('"serve", "-c", "/etc/fcgi-realip/fcgi-realip.ini"]', manifest)
         self.assertIn("mountPath: /etc/fcgi-realip\n", manifest)
-        self.assertIn("kubectl create configmap fcgi-realip --from-file=fcgi-realip.ini=kubernetes-ingress.ini", manifest)
+        self.assertIn("kubectl create configmap fcgi-realip --from-file=fcgi-realip.ini=kubernetes-ingress.ini\n",
+                      manifest)
         volumes = manifest[manifest.index("      volumes:"):]
         for name in set(re.findall(r"- name: (\S+)\n\s+mountPath:", manifest)):
             self.assertRegex(volumes, r"- name: %s\n" % name)
