@@ -33,7 +33,11 @@ int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_explain(int argc, char **argv);
 int cli_whoami(int argc, char **argv);
+int cli_cgi(int argc, char **argv);
 int cli_help(int argc, char **argv);
+
+/* The program's argv where a #! line holds the command cgi and its options in one argument, see cli/cgi.h. */
+int cli_cgi_script(int argc, char **argv);
 
 /* "fcgi-realip: error: ..." and a newline, to standard error. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/cgi.h"
 #include "cli/cli.h"
 #include "cli/nearest.h"
 #include "config/config.h"
@@ -14,6 +15,8 @@ const struct command cli_commands[] = {
     {"explain", cli_explain,
      "[-c FILE] --peer ADDR [--header 'NAME: VALUE']... [--param NAME=VALUE]... [--json]",
      "show step by step who the client of a request is, and why"},
+    {"cgi", cli_cgi, "[-c FILE] -- PROGRAM ARG...",
+     "as a CGI program: rewrite the environment, then become PROGRAM"},
     {"whoami", cli_whoami, "[-l ADDRESS] [-n THREADS]",
      "a small FastCGI or CGI application that shows the parameters it was given"},
     {"help", cli_help, "[COMMAND]", "say more about a command"},
@@ -30,6 +33,9 @@ const struct command *cli_find_command(const char *name)
 
 int cli_run(int argc, char **argv)
 {
+    /* Whoever asks for a page must not give commands. */
+    if (cgi_is_query(argc, argv))
+        return cli_commands[0].run(1, argv);
     if (argc < 2 || argv[1][0] == '-') {
         if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
             printf("fcgi-realip %s\n", FCGI_REALIP_VERSION);
@@ -39,6 +45,8 @@ int cli_run(int argc, char **argv)
             return cli_help(argc - 1, argv + 1);
         return cli_commands[0].run(argc, argv);
     }
+    if (cgi_is_script_line(argv[1]))
+        return cli_cgi_script(argc, argv);
     const struct command *command = cli_find_command(argv[1]);
     if (command)
         return command->run(argc - 1, argv + 1);

@@ -149,7 +149,7 @@ class Facts(Folder):
         self.assertEqual(page, ours)
 
     def test_statuses(self):
-        ours = re.findall(r'\{(\d{3}), "', read("src/relay/refusal.c"))
+        ours = re.findall(r'\{(\d{3}), "', read("src/base/page.h"))
         page = [plain(line) for line in part_of_page("docs/fcgi-realip.ini.5", "REFUSALS") if line.startswith(".It ")]
         self.assertEqual(page, ours)
 

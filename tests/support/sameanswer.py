@@ -115,12 +115,12 @@ class Answer:
             raise AssertionError("status %d, and no JSON: %r" % (self.status, self.body[:500])) from None
 
 
-def ask(port, query="json", headers=(), source=PROXY, body=None, timeout=PATIENCE):
+def ask(port, query="json", headers=(), source=PROXY, body=None, timeout=PATIENCE, path="/index.php"):
     """One HTTP request on a connection of its own, from the address source."""
     host = "::1" if ":" in source else "127.0.0.1"
     connection = http.client.HTTPConnection(host, port, source_address=(source, 0), timeout=timeout)
     try:
-        connection.putrequest("GET" if body is None else "POST", "/index.php?" + query, skip_accept_encoding=True)
+        connection.putrequest("GET" if body is None else "POST", path + "?" + query, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value)
         if body is not None:

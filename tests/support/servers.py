@@ -223,12 +223,15 @@ class Apache(Server):
     modules = ("mpm_event", "authz_core", "dir", "mime", "proxy", "proxy_fcgi")
     more_modules = ()
 
-    def configure(self):
-        self.write("site.conf", shipped("apache/fcgi-realip.conf", [
+    def site(self):
+        return shipped("apache/fcgi-realip.conf", [
             ("<VirtualHost *:80>", "<VirtualHost *:%d>" % self.port),
             (SHIPPED_ROOT, self.www),
             (SHIPPED_SOCKET, self.socket),
-            *self.edits]))
+            *self.edits])
+
+    def configure(self):
+        self.write("site.conf", self.site())
         self.write("mime.types", "text/html html\n")
         modules = "".join("LoadModule %s_module /usr/lib/apache2/modules/mod_%s.so\n" % (name, name)
                           for name in self.modules + tuple(self.more_modules))
@@ -258,8 +261,11 @@ class Lighttpd(Server):
     folds_dots = True
     maps = True
 
+    def site(self):
+        return shipped("lighttpd/fcgi-realip.conf", [(SHIPPED_SOCKET, self.socket), *self.edits])
+
     def configure(self):
-        self.write("site.conf", shipped("lighttpd/fcgi-realip.conf", [(SHIPPED_SOCKET, self.socket), *self.edits]))
+        self.write("site.conf", self.site())
         os.mkdir(self.path("uploads"))
         self.write("lighttpd.conf", """
             server.bind = "%s"

@@ -1,0 +1,53 @@
+#include <stdlib.h>
+
+#include "base/slice.h"
+#include "cli/cgi.h"
+
+#define COMPARED 3 /* bytes: as many as tell commands apart */
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = (char)(c | 0x20);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The first bytes of the text without backslashes, which Apache puts before what means something to a shell.
+ */
+static struct slice decode_beginning(struct slice text, bool percent, char *out)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < text.len && len < COMPARED; i++) {
+        char byte = text.data[i];
+        if (percent && byte == '%' && i + 2 < text.len) {
+            int high = hex_value(text.data[i + 1]), low = hex_value(text.data[i + 2]);
+            if (high >= 0 && low >= 0) {
+                byte = (char)(high * 16 + low);
+                i += 2;
+            }
+        }
+        if (byte == '\0')
+            break;
+        if (byte != '\\')
+            out[len++] = byte;
+    }
+    return (struct slice){out, len};
+}
+
+bool cgi_is_query(int argc, char **argv)
+{
+    const char *query = getenv("QUERY_STRING");
+    if (argc < 2 || !getenv("GATEWAY_INTERFACE") || !query || strchr(query, '='))
+        return false;
+    struct slice first = {query, strcspn(query, "+")};
+    int words = 1;
+    for (const char *at = query; *at; at++)
+        words += *at == '+';
+    /* Apache leaves out words beyond its limit. */
+    if (words < argc - 1)
+        return false;
+    char word[COMPARED], argument[COMPARED];
+    return slice_equal(decode_beginning(first, true, word),
+                       decode_beginning(slice_of(argv[1]), false, argument));
+}
