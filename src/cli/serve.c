@@ -1,5 +1,7 @@
 #include "relay/serve.h"
 
+#include <stdlib.h>
+
 #include "cli/cli.h"
 #include "cli/options.h"
 
@@ -23,6 +25,11 @@ int cli_serve(int argc, char **argv)
         cli_error("%s", error);
         return CLI_FAILED;
     }
+    if (inherited.count == 0 && getenv("GATEWAY_INTERFACE"))
+        return cli_usage_error("serve",
+                               "GATEWAY_INTERFACE is in the environment: a web server runs this as a CGI "
+                               "program, which is no place to listen; for CGI programs there is "
+                               "`fcgi-realip cgi -- PROGRAM`");
     inherit_forget();
     struct config *config = cli_load_config(path);
     if (!config)
