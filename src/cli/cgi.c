@@ -73,9 +73,25 @@ static void drain_input(void)
     }
 }
 
+/* "nph-NAME": the web server passes on as it is what such a program writes. RFC 3875 section 5. */
+static bool is_unparsed(void)
+{
+    const char *name = getenv("SCRIPT_FILENAME");
+    if (!name && !(name = getenv("SCRIPT_NAME")))
+        return false;
+    const char *slash = strrchr(name, '/');
+    return strncmp(slash ? slash + 1 : name, "nph-", 4) == 0;
+}
+
 static int answer(const char *page, size_t len, int status)
 {
-    fwrite(page, 1, len, stdout);
+    static const char field[] = "Status: ";
+    size_t skip = 0;
+    if (is_unparsed()) {
+        fputs("HTTP/1.0 ", stdout);
+        skip = sizeof field - 1;
+    }
+    fwrite(page + skip, 1, len - skip, stdout);
     int output = cli_finish_output();
     drain_input();
     return output != CLI_OK ? output : status;

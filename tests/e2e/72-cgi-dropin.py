@@ -150,6 +150,13 @@ class Refusals(CgiTest):
         self.assert_answer(done, 403, REFUSED, 0,
                            'fcgi-realip: refused a request with 403: peer "10.0.0.1", client 192.0.2.1, denied')
 
+    def test_whole_response(self):
+        """The web server passes on what a program named nph-... writes; RFC 3875 section 5."""
+        for variable, whole in [(b"SCRIPT_FILENAME=/cgi-bin/nph-x", True), (b"SCRIPT_NAME=/cgi-bin/nph-x", True),
+                                (b"SCRIPT_NAME=nph-", True), (b"SCRIPT_FILENAME=/nph-x/y", False)]:
+            done = self.cgi(["/bin/echo"], TRUSTED + [b"HTTP_X_FORWARDED_FOR=192.0.2.1", variable])
+            self.assertEqual(done.stdout.split(b"\r\n")[0], (b"HTTP/1.0 " if whole else b"Status: ") + b"403 Forbidden")
+
     def test_malformed(self):
         ini = self.write("reject", "[proxy p]\ntrust = 10.0.0.0/8\non_malformed = reject\n[log]\nlevel = warning\n")
         done = self.cgi(["/bin/echo", "ran"], TRUSTED + [b"HTTP_X_FORWARDED_FOR=unknown"], ini)
@@ -402,6 +409,7 @@ def cgi_site(server, name):
     write_file(os.path.join(programs, "script"), shim + '-- /bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
                'echo "$REMOTE_ADDR $0 $*"\ncat\nexit 3\n')
     write_file(os.path.join(programs, "status"), shim + '-- /bin/sh\nprintf "Status: 418 Teapot\\r\\n\\r\\nshort"\n')
+    write_file(os.path.join(programs, "nph-script"), shim + '-- /bin/sh\nprintf "HTTP/1.0 418 Teapot\\r\\n\\r\\nraw"\n')
     write_file(os.path.join(programs, "missing"), shim + "--no-script -- /no/such/program\n")
     write_file(os.path.join(programs, "forbidden"), shim + "--no-script -- %s\n" % server.path("i"))
     write_file(os.path.join(programs, "broken"), shim.replace("/i ", "/none ") + "-- /bin/sh\necho\necho ran\n")
@@ -477,6 +485,12 @@ class Served:
     def test_answers_pass_as_they_are(self):
         answer = self.ask("status")
         self.assertEqual((answer.status, answer.body), (418, b"short"))
+
+    def test_program_that_writes_a_whole_response(self):
+        answer = self.ask("nph-script")
+        self.assertEqual((answer.status, answer.body), (418, b"raw"))
+        answer = self.ask("nph-script", "", [("X-Forwarded-For", "192.0.2.1")])
+        self.assertEqual((answer.status, answer.body.decode()), (403, "%s\n%s\n" % (REASONS[403], REFUSED[403])))
 
     def test_refusal(self):
         answer = self.ask("script", "", [("X-Forwarded-For", "192.0.2.1")], body=numbered_lines(3000000))
