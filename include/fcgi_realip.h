@@ -70,8 +70,9 @@ void fcgi_realip_free(fcgi_realip_policy *policy);
 
 /*
  * As FCGX_Accept_r(3): finishes the request before, and waits for the next one. When it returns 0,
- * request->envp is what fcgi-realip would have sent. A request that the policy refuses (400, 403), or that
- * has more than FCGI_REALIP_MAX_PARAMS parameters (431), is answered here, and the next one is waited for.
+ * request->envp is what fcgi-realip would have sent. A request that the policy refuses (400, 403), that has
+ * more than FCGI_REALIP_MAX_PARAMS parameters (431), or for which memory is short (503), is answered here,
+ * and the next one is waited for. Nothing is logged.
  *
  * FCGX_Init and FCGX_InitRequest come first, as ever. Any other value than 0 is FCGX_Accept_r's.
  *

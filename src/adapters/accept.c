@@ -9,6 +9,7 @@ int fcgi_realip_accept_r(fcgi_realip_policy *policy, struct FCGX_Request *reques
         .put_str = FCGX_PutStr,
         .get_str = FCGX_GetStr,
         .f_flush = FCGX_FFlush,
+        .start_filter_data = FCGX_StartFilterData,
     };
 
     return middleware_accept(policy, &calls, request);

@@ -173,6 +173,8 @@ static void refuse(const struct middleware_calls *calls, FCGX_Request *request, 
     if (request->keepConnection && request->role != FCGI_AUTHORIZER) {
         calls->f_flush(request->out);
         drain(calls, request->in);
+        if (request->role == FCGI_FILTER && calls->start_filter_data(request->in) == 0)
+            drain(calls, request->in);
     }
     calls->finish_r(request);
 }

@@ -18,6 +18,7 @@ struct middleware_calls {
     int (*put_str)(const char *text, int n, FCGX_Stream *stream);
     int (*get_str)(char *text, int n, FCGX_Stream *stream);
     int (*f_flush)(FCGX_Stream *stream);
+    int (*start_filter_data)(FCGX_Stream *stream);
 };
 
 /* As fcgi_realip_accept_r of the public header. */

@@ -71,7 +71,8 @@ static bool find_libfcgi(void *scope)
            find_function(scope, "FCGX_Finish_r", &calls.finish_r) &&
            find_function(scope, "FCGX_PutStr", &calls.put_str) &&
            find_function(scope, "FCGX_GetStr", &calls.get_str) &&
-           find_function(scope, "FCGX_FFlush", &calls.f_flush);
+           find_function(scope, "FCGX_FFlush", &calls.f_flush) &&
+           find_function(scope, "FCGX_StartFilterData", &calls.start_filter_data);
 }
 
 /*

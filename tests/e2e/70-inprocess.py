@@ -12,7 +12,7 @@ import threading
 import unittest
 
 import fcgi
-from fcgi import AUTHORIZER, PATIENCE, PARAMS, STDIN, begin, pairs, record, request
+from fcgi import AUTHORIZER, FILTER, PATIENCE, PARAMS, STDIN, begin, pairs, record, request
 from relay import RelayTest
 from shim import accepts, is_sanitized, program, wait_for
 
@@ -254,10 +254,19 @@ class Refusal(InProcess):
                     client.send(request(whole([(ADDR, "203.0.113.66")]), role=AUTHORIZER, keep=True))
                     self.assert_refusal(client.read_response(), 403)
 
+    def test_filter(self):
+        """Has a second stream behind the body."""
+        for address in self.run_both():
+            with fcgi.Client(address) as client:
+                for size in (0, 5, 100000, 5):
+                    client.send(request(whole([(ADDR, "203.0.113.66")]), b"x" * size, role=FILTER, keep=True,
+                                        data=b"y" * size))
+                    self.assert_refusal(client.read_response(), 403)
+
 
 class Threads(InProcess):
     def test_thousands(self):
-        """Several threads, requests that end in every way that libfcgi has, kept connections among them."""
+        """Several threads, requests that end in every way that libfcgi has."""
         threads = 6
         address, process = self.run_library(threads)
         single, single_process = self.run_library(1, "-static")
