@@ -15,6 +15,7 @@
  * Nothing has to be found again, and there is no end of a request that one could miss. (The first string is
  * copied into the block.)
  */
+
 /* --- libfcgi's strings as parameters --- */
 
 /* false: there are too many. */
