@@ -307,6 +307,7 @@ static void repeat(struct front *f, struct buffer *again)
     dispatch(f, true);
     if (r->upstream)
         upstream_send_buffer(r->upstream, &r->pending, what_is_sent(f));
+    front_resume(f); /* there may be more of it, and room again */
 }
 
 static void on_failed(void *user, int error, struct buffer *again)
@@ -314,7 +315,7 @@ static void on_failed(void *user, int error, struct buffer *again)
     struct front *f = user;
     struct request *r = &f->request;
     r->upstream = NULL;
-    if (again && error != -ETIMEDOUT && f->state == FRONT_ANSWER) {
+    if (again && error != -ETIMEDOUT) {
         repeat(f, again);
         return;
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What one request leaves behind never touches the next: the rest of its body, its end, its time limits."""
+"""What one request leaves behind never touches the next: the rest of its body, its end, its time limits, a connection
+that it used."""
 
 import signal
 import socket
@@ -111,6 +112,27 @@ class TimeLimits(RelayTest):
         whole = -sent % len(question)
         client.send(question[-whole:] * (whole > 0) + record(PARAMS) + record(STDIN))
         self.assert_answer(self.client().ask(PLAIN, b"other"), b"other")
+
+
+class Repeating(RelayTest):
+    def test_request_whose_last_record_is_still_to_come(self):
+        """Apache's mod_proxy_fcgi sends the empty STDIN by itself: the kept connection may have died in between."""
+        def first_then_die(connection):
+            connection.read_request()
+            connection.reply(b"first")
+            connection.read_params()
+
+        for body in (b"", b"some body"):
+            with self.subTest(body=body):
+                self.start([first_then_die, fcgi.echo], upstream="keepalive = on\nconnections = 1\n")
+                client = self.client()
+                self.assert_answer(client.ask(PLAIN, keep=True), b"first")
+                whole = request(PLAIN, body, keep=True)
+                client.send(whole[:-8])
+                self.app.wait_connections(2)
+                client.send(whole[-8:])
+                self.assert_answer(client.read_response(), body)
+                self.assertEqual(len(self.app.requests), 3)
 
 
 if __name__ == "__main__":
