@@ -354,8 +354,10 @@ static void on_ready(struct watch *watch)
 {
     struct upstream *u = of_watch(watch);
     if (!u->user) {
-        /* A kept connection has nothing to say: it ended, or the application breaks the protocol. */
-        release(u, false);
+        /* A kept connection has nothing to say: it ended, or the application breaks the protocol. Unless this
+         * is only the turn that its last request had asked for. */
+        if (watch->readable || watch->half_closed || watch->gone)
+            release(u, false);
         return;
     }
     if (u->stream.corked) {

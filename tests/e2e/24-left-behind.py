@@ -4,6 +4,7 @@ that it used."""
 
 import signal
 import socket
+import threading
 import time
 import unittest
 
@@ -133,6 +134,36 @@ class Repeating(RelayTest):
                 client.send(whole[-8:])
                 self.assert_answer(client.read_response(), body)
                 self.assertEqual(len(self.app.requests), 3)
+
+    def test_connection_whose_answer_ends_while_the_front_catches_up(self):
+        """Both are seen in one round: the connection is kept all the same."""
+        steps = threading.Semaphore(0)
+
+        def in_two_steps(connection):
+            while connection.read_request() is not None:
+                size = int(connection.current.get("SIZE")[0])
+                connection.send(fcgi.stream(fcgi.STDOUT, b"X: y\r\n\r\n" + b"x" * size, size=8000))
+                steps.release()
+                connection.responder.go_on.acquire(timeout=fcgi.PATIENCE)
+                connection.send(fcgi.end())
+                steps.release()
+
+        self.start(in_two_steps, upstream="keepalive = on\nconnections = 1\n")
+        self.app.go_on = threading.Semaphore(0)
+        client = self.client()
+        for size in range(180000, 300000, 8000):  # of some a part is left with the shim
+            client.send(request(PLAIN + [("SIZE", str(size))], keep=True))
+            self.assertTrue(steps.acquire(timeout=fcgi.PATIENCE))
+            time.sleep(0.02)  # until the shim is stuck, which shows nowhere
+            self.shim.signal(signal.SIGSTOP)
+            while client.sock in fcgi.wait_readable([client.sock], 0):
+                client._fill(1)
+            self.app.go_on.release()
+            self.assertTrue(steps.acquire(timeout=fcgi.PATIENCE))
+            self.shim.signal(signal.SIGCONT)
+            response = client.read_response()
+            self.assertEqual((response.end, len(response.body)), ((0, 0), size))
+        self.assertEqual(len(self.app.connections), 1)
 
 
 if __name__ == "__main__":
