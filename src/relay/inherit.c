@@ -11,11 +11,18 @@
 #define FIRST_LISTEN_FD 3 /* SD_LISTEN_FDS_START */
 #define MOST_LISTEN_FDS 1024
 
+static int socket_option(int fd, int option)
+{
+    int value = -1;
+    socklen_t len = sizeof(value);
+    return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 ? value : -1;
+}
+
 static bool is_listener(int fd)
 {
-    int accepts = 0;
-    socklen_t len = sizeof(accepts);
-    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &len) == 0 && accepts;
+    int family = socket_option(fd, SO_DOMAIN);
+    return socket_option(fd, SO_ACCEPTCONN) == 1 && socket_option(fd, SO_TYPE) == SOCK_STREAM &&
+           (family == AF_UNIX || family == AF_INET || family == AF_INET6);
 }
 
 /* A positive decimal number up to `most`; 0 if the text is none. */

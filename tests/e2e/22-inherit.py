@@ -109,6 +109,16 @@ class Inherit(Launched):
         self.assertIn("no place to listen", self.log())
         self.end(shim, status=2)
 
+    def test_a_listener_of_packets_is_none(self):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.addCleanup(sock.close)
+        sock.bind(self.path("packets.sock"))
+        sock.listen(1)
+        shim = self.run_program(program(), "serve", "-c", self.ini(), stdin=sock)
+        self.assertEqual(shim.wait(PATIENCE), 2)
+        self.assertIn("no place to listen", self.log())
+        self.end(shim, status=2)
+
     def tcp_listener(self, host):
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.addCleanup(sock.close)
