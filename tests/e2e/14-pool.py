@@ -228,6 +228,45 @@ class Reuse(RelayTest):
         self.assert_answer(client.ask(POST, b"two", keep=True), b"two")
         self.assertEqual(len(self.app.connections), 2)
 
+    def test_end_comes_while_the_front_catches_up(self):
+        """The front takes what waited, and the application ends its answer, at the same moment: the connection is
+        as good as any. Of the sizes some leave a part of the answer with the shim."""
+        go_on = threading.Semaphore(0)
+        sent = threading.Semaphore(0)
+
+        def script(connection):
+            while True:
+                now = connection.read_request()
+                if now is None:
+                    return
+                connection.send(fcgi.stream(STDOUT, b"X: y\r\n\r\n" + b"x" * int(now.get("SIZE")[0])))
+                try:
+                    connection.wait_sent(0.2)
+                except AssertionError:
+                    pass  # the shim has enough
+                sent.release()
+                assert go_on.acquire(timeout=PATIENCE)
+                if connection.send_now(end()):
+                    sent.release()
+                else:
+                    connection.send(end())
+        self.start(script, upstream=KEPT)
+        client = self.client()
+        for size in range(0, 300000, 8192):
+            client.send(request(PLAIN + [("SIZE", str(size))], keep=True))
+            self.assertTrue(sent.acquire(timeout=PATIENCE))
+            self.shim.signal(19)  # STOP
+            while fcgi.wait_readable([client.sock], 0):
+                client._fill(PATIENCE)
+            go_on.release()
+            fits = sent.acquire(timeout=0.5)
+            self.shim.signal(18)
+            response = client.read_response()
+            self.assertEqual((response.end, len(response.body)), ((0, 0), size))
+            self.assertEqual(len(self.app.connections), 1, size)
+            if not fits:
+                break  # this and all longer answers do not leave room for their end
+
     def test_half_closed_while_idle(self):
         done = threading.Event()
 

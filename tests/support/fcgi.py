@@ -198,10 +198,21 @@ class Peer:
         self.wait_sent()
         self.send(data[at:])
 
-    def wait_sent(self):
+    def send_now(self, data):
+        """Sends a few bytes if the socket takes them without waiting for room; False if it does not. (send() waits
+        until a good part of the room is free.)"""
+        self.sock.setblocking(False)
+        try:
+            return self.sock.send(data) == len(data)
+        except BlockingIOError:
+            return False
+        finally:
+            self.sock.settimeout(PATIENCE)
+
+    def wait_sent(self, timeout=PATIENCE):
         """Waits until the other side has read all that was sent. On unix sockets only: TCP tells no more than that
         the other side's kernel has it."""
-        wait_for(lambda: not struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4))[0],
+        wait_for(lambda: not struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, b"\0" * 4))[0], timeout,
                  what="the other side to read")
 
     def _fill(self, timeout):
