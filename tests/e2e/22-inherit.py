@@ -16,7 +16,7 @@ import urllib.request
 import fcgi
 from relay import PLAIN, PROXIES, change
 from servers import Lighttpd
-from shim import PATIENCE, SANITIZER, program, wait_for
+from shim import PATIENCE, SANITIZER, accepts, program, wait_for
 
 ETC = pathlib.Path(__file__).resolve().parents[2] / "etc"
 FORWARDED = change(PLAIN, ("HTTP_X_FORWARDED_FOR", "198.51.100.9, 203.0.113.7"), REMOTE_ADDR="10.0.0.1")
@@ -184,7 +184,7 @@ class Inherit(Launched):
         for _ in range(2):
             launcher = self.run_program("systemd-socket-activate", "-l", address, program(), "serve", "-c", self.ini(),
                                         stdin=subprocess.DEVNULL)
-            wait_for(lambda: os.path.exists(address), what="systemd's socket")
+            wait_for(lambda: accepts("unix:" + address), what="systemd's socket")
             self.assert_works("unix:" + address)
             self.end(launcher)
             os.unlink(address)
