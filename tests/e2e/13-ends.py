@@ -406,12 +406,15 @@ class ApplicationGoes(RelayTest):
         def script(connection):
             connection.read_params()
             connection.sock.shutdown(socket.SHUT_RD)
+            deaf.set()
             refused.wait(PATIENCE)
             connection.reply(b"full up" * 20000)
-        refused = threading.Event()
+        deaf, refused = threading.Event(), threading.Event()
         self.start(script)
         client = self.client()
         client.send(HEAD)
+        # Into a socket that is full already, the kernel would never tell that nobody will read.
+        self.assertTrue(deaf.wait(PATIENCE))
         for _ in range(10):
             client.send(record(STDIN, b"x" * 60000))
         refused.set()
