@@ -64,6 +64,9 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     relay->pool.shared.poller = &relay->poller;
     relay->pool.shared.deadlines = &relay->deadlines;
     relay->pool.shared.config = &config->upstream;
+    relay->pool.shared.addresses = config->upstream.addresses;
+    relay->pool.shared.naddresses = config->upstream.naddresses;
+    relay->pool.shared.name = config->upstream.naddresses > 0 ? config->upstream.addresses[0].text : "";
     relay->pool.shared.events = &request_upstream_events;
     relay->pool.shared.buffer_size = RELAY_BUFFER_SIZE;
     pool_open(&relay->pool, loop);

@@ -55,12 +55,11 @@ void request_refuse(struct front *f, int status)
 /* No answer can come from the application any more, and none has begun. */
 static void refuse_failed(struct front *f, int error)
 {
-    const struct config_upstream *config = &f->relay->config->upstream;
     bool timed_out = error == -ETIMEDOUT;
     bool exhausted = error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
     relay_log_limited(f->relay, unreachable, LOG_ERROR,
                       "no answer from the application at %s: %s; is it running, and in time?",
-                      config->addresses[0].text, strerror(-error));
+                      f->relay->pool.shared.name, strerror(-error));
     request_refuse(f, timed_out ? 504 : exhausted ? 503 : 502);
 }
 
@@ -325,7 +324,7 @@ static void on_failed(void *user, int error, struct buffer *again)
     }
     relay_log_limited(f->relay, unreachable, LOG_ERROR,
                       "the application at %s broke off in the middle of an answer: %s",
-                      f->relay->config->upstream.addresses[0].text, strerror(-error));
+                      f->relay->pool.shared.name, strerror(-error));
     front_break_off(f);
 }
 

@@ -155,8 +155,7 @@ int serve_run(const struct config *config, const struct inherited *inherited)
     } else if (open_listeners(&server, config, inherited) < 0) {
         status = 1;
     } else {
-        log_write(&server.relay.log, LOG_INFO, "ready: requests go to %s",
-                  config->upstream.addresses[0].text);
+        log_write(&server.relay.log, LOG_INFO, "ready: requests go to %s", server.relay.pool.shared.name);
         uv_run(&server.loop, UV_RUN_DEFAULT);
     }
     close_all(&server);

@@ -79,10 +79,9 @@ static int connected(struct upstream *u)
 static int connect_next(struct upstream *u)
 {
     struct upstream_shared *shared = u->shared;
-    const struct config_upstream *config = shared->config;
     int rc = -ECONNREFUSED;
-    while (u->tries < config->naddresses) {
-        rc = connect_one(u, &config->addresses[(shared->address + u->tries) % config->naddresses]);
+    while (u->tries < shared->naddresses) {
+        rc = connect_one(u, &shared->addresses[(shared->address + u->tries) % shared->naddresses]);
         if (rc == 0)
             return connected(u);
         if (rc == -EAGAIN) {
@@ -102,6 +101,15 @@ static int connect_next(struct upstream *u)
     return rc;
 }
 
+static int dial(struct upstream *u)
+{
+    int fd = u->shared->dial(u->shared->dialled);
+    if (fd < 0)
+        return fd;
+    u->stream.watch.fd = fd;
+    return connected(u);
+}
+
 struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *error)
 {
     struct upstream *u = calloc(1, sizeof(*u));
@@ -115,7 +123,7 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
     u->stream.settled = on_settled;
     u->stream.watch = (struct watch){.fd = -1, .ready = on_ready, .destroy = on_destroy};
     u->give_up_at = uv_now(shared->deadlines->loop) + shared->config->connect_timeout_ms;
-    *error = connect_next(u);
+    *error = shared->dial ? dial(u) : connect_next(u);
     if (*error < 0) {
         upstream_destroy(u);
         return NULL;
@@ -130,7 +138,7 @@ static void try_another(struct upstream *u, int error)
     poller_close_fd(u->shared->poller, watch);
     watch->readable = watch->writable = watch->gone = watch->half_closed = watch->want_write = false;
     u->tries++;
-    int rc = u->tries < u->shared->config->naddresses ? connect_next(u) : error;
+    int rc = u->tries < u->shared->naddresses ? connect_next(u) : error;
     if (rc < 0)
         lost(u, rc);
     else if (!u->stream.corked)
@@ -148,7 +156,7 @@ static void on_connect_event(struct upstream *u)
         return;
     }
     struct upstream_shared *shared = u->shared;
-    shared->address = (shared->address + u->tries) % shared->config->naddresses;
+    shared->address = (shared->address + u->tries) % shared->naddresses;
     int rc = connected(u);
     if (rc < 0)
         lost(u, rc);
@@ -405,7 +413,7 @@ void upstream_expired(struct upstream *u, enum deadline_kind kind)
 {
     if (kind == DEADLINE_IDLE) {
         release(u, false);
-    } else if (kind == DEADLINE_CONNECT && u->tries + 1 < u->shared->config->naddresses) {
+    } else if (kind == DEADLINE_CONNECT && u->tries + 1 < u->shared->naddresses) {
         try_another(u, -ETIMEDOUT);
     } else if (kind == DEADLINE_RETRY) {
         int rc = connect_next(u);

@@ -36,6 +36,12 @@ struct upstream_shared {
     struct poller *poller;
     struct deadlines *deadlines;
     const struct config_upstream *config;
+    const char *name;                 /* the application, for messages */
+    const struct endpoint *addresses; /* where it listens, to be tried in this order */
+    size_t naddresses;
+    /* Where there is no address: gives a connected, non-blocking socket, or a negative errno. */
+    int (*dial)(void *dialled);
+    void *dialled;
     const struct upstream_events *events;
     /* A connection has no user any more: keep it if it is reusable, else upstream_destroy. */
     void (*released)(struct upstream *upstream, bool reusable);

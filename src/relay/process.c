@@ -1,0 +1,228 @@
+#include "relay/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
+
+/* ---- starting ---- */
+
+/* What the child tells, in memory that it shares with us until it runs the program. */
+struct report {
+    enum process_step step;
+    int error;
+};
+
+static void default_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int i = 1; i < NSIG; i++) {
+        if (i != SIGKILL && i != SIGSTOP)
+            sigaction(i, &action, NULL);
+    }
+}
+
+/* Puts fds where the program expects them. A descriptor that is its own target must lose close-on-exec. */
+static int place_descriptors(const int *fds)
+{
+    int moved[3];
+    for (int i = 0; i < 3; i++) {
+        moved[i] = fds[i] == i ? i : fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+        if (moved[i] < 0)
+            return -1;
+    }
+    for (int i = 0; i < 3; i++) {
+        if (moved[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(moved[i], i) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* Ours are close-on-exec, those that a launcher left open may not be. */
+static void close_the_rest(void)
+{
+#ifdef SYS_close_range
+    syscall(SYS_close_range, 3U, ~0U, 0U);
+#endif
+}
+
+/* In the child, on our memory: writes nothing but the report. */
+static void run(const struct process_plan *plan, pid_t parent, struct report *report)
+{
+    report->step = PROCESS_START;
+    setsid();
+    /* The parent may have died before this took effect. */
+    if (plan->parent_death != 0 && (prctl(PR_SET_PDEATHSIG, plan->parent_death) < 0 || getppid() != parent))
+        return;
+    if (place_descriptors(plan->fds) < 0)
+        return;
+    close_the_rest();
+    default_signals();
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    report->step = PROCESS_DIRECTORY;
+    if (plan->directory && chdir(plan->directory) < 0)
+        return;
+    report->step = PROCESS_EXEC;
+    execve(plan->file, plan->arguments, plan->variables);
+}
+
+/*
+ * Not uv_spawn, which cannot set a parent-death signal between fork and exec. And not fork: its cost grows
+ * with our memory, which holds the trust lists and the connections.
+ *
+ * The child borrows our memory and this thread's stack until it has started the program. No signal may run a
+ * handler of ours in it.
+ */
+pid_t process_spawn(const struct process_plan *plan, enum process_step *failed)
+{
+    struct report report = {.error = 0};
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pid_t parent = getpid();
+    pid_t pid = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork): see above */
+    if (pid == 0) {
+        run(plan, parent, &report); /* NOLINT(clang-analyzer-unix.Vfork): returns only to end */
+        report.error = errno;
+        _exit(127);
+    }
+    int error = pid < 0 ? errno : report.error;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (pid > 0 && error == 0)
+        return pid;
+    *failed = pid < 0 ? PROCESS_START : report.step;
+    if (pid > 0) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+            continue;
+    }
+    return -error;
+}
+
+/* ---- finding ---- */
+
+/* 0 or a negative errno. */
+static int check_candidate(const char *directory, size_t length, const char *name, char *path, size_t size)
+{
+    if (length == 0) {
+        directory = ".";
+        length = 1;
+    }
+    size_t total = length + 1 + strlen(name) + 1;
+    if (total > size)
+        return -ENAMETOOLONG;
+    memcpy(path, directory, length);
+    path[length] = '/';
+    memcpy(path + length + 1, name, total - length - 1);
+    return access(path, X_OK) == 0 ? 0 : -errno;
+}
+
+int process_find(const char *name, char *path, size_t size)
+{
+    size_t length = strlen(name);
+    if (strchr(name, '/')) {
+        if (length + 1 > size)
+            return -ENAMETOOLONG;
+        memcpy(path, name, length + 1);
+        return 0;
+    }
+    if (length == 0)
+        return -ENOENT;
+    const char *rest = getenv("PATH");
+    int found = -ENOENT;
+    for (rest = rest ? rest : DEFAULT_PATH;; rest++) {
+        size_t part = strcspn(rest, ":");
+        int rc = check_candidate(rest, part, name, path, size);
+        if (rc == 0)
+            return 0;
+        if (rc == -EACCES)
+            found = rc;
+        rest += part;
+        if (*rest == '\0')
+            return found;
+    }
+}
+
+/* ---- the end ---- */
+
+static struct process *of_watch(struct watch *watch)
+{
+    return (struct process *)((char *)watch - offsetof(struct process, watch));
+}
+
+/* As waitpid(2) would have it. */
+static int status_of(const siginfo_t *info)
+{
+    if (info->si_code == CLD_EXITED)
+        return (info->si_status & 0xff) << 8;
+    return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
+
+static void on_ready(struct watch *watch)
+{
+    struct process *process = of_watch(watch);
+    siginfo_t info = {.si_pid = 0};
+    watch->readable = false;
+    if (process->over || waitid(P_PID, (id_t)process->pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 ||
+        info.si_pid == 0)
+        return;
+    process->over = true;
+    process->ended(process, status_of(&info));
+}
+
+static int open_pidfd(pid_t pid)
+{
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+int process_watch(struct poller *poller, struct process *process, pid_t pid)
+{
+    process->poller = poller;
+    process->pid = pid;
+    process->over = false;
+    process->watch.ready = on_ready;
+    process->watch.fd = open_pidfd(pid);
+    int rc = process->watch.fd < 0 ? process->watch.fd : poller_add(poller, &process->watch);
+    if (rc < 0)
+        process_reap(process);
+    return rc;
+}
+
+void process_signal(const struct process *process, int number)
+{
+    if (process->pid > 0)
+        kill(-process->pid, number);
+}
+
+void process_reap(struct process *process)
+{
+    if (process->pid <= 0)
+        return;
+    poller_close_fd(process->poller, &process->watch);
+    if (!process->over)
+        process_signal(process, SIGKILL);
+    while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+        continue;
+    process->pid = 0;
+}
+
+char *process_describe(int status, char *out, size_t size)
+{
+    if (WIFSIGNALED(status))
+        snprintf(out, size, "was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(out, size, "exited with status %d", WEXITSTATUS(status));
+    return out;
+}
