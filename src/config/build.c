@@ -71,17 +71,13 @@ static void build_listen(const struct build *build)
     }
 }
 
-static void build_upstream(const struct build *build)
+static void build_application(const struct build *build)
 {
     struct config_upstream *upstream = &build->config->upstream;
     const struct words *words = &build->source->upstream_address;
-    if (words->count > 0)
+    if (words->count > 0 && !build->source->given_command)
         add_endpoint(build, &words->list[0], false, &upstream->addresses, &upstream->naddresses);
-    if (upstream->keepalive && upstream->connections == 0)
-        report(
-            build, true, find_line(build, NULL, SLICE("upstream"), SLICE("keepalive")),
-            "keepalive = on: without a cap, idle connections could take all of the application's processes; "
-            "set connections to one less than it has");
+    build_upstream(build->config, build->messages);
 }
 
 /* Lists of addresses */
@@ -334,7 +330,7 @@ void build_config(struct config *config, struct messages *messages)
     size_t before = messages->errors;
     build_listen(&build);
     build_clients(&build);
-    build_upstream(&build);
+    build_application(&build);
     build_access(&build);
 
     struct policy *manager = make_manager();

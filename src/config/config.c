@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "config/command.h"
 #include "config/endpoint.h"
 #include "config/ini.h"
 #include "config/settings.h"
@@ -298,6 +299,11 @@ static void read_file(struct config *config, struct messages *messages)
 
 struct config *config_load(const char *path, struct messages *messages)
 {
+    return config_load_command(path, NULL, messages);
+}
+
+struct config *config_load_command(const char *path, char *const *command, struct messages *messages)
+{
     size_t before = messages->errors;
     size_t from = messages->count;
     struct config *config = config_new(path);
@@ -305,8 +311,10 @@ struct config *config_load(const char *path, struct messages *messages)
         messages_add(messages, true, path, 0, "out of memory");
         return NULL;
     }
+    config->source->given_command = command;
     settings_set_defaults(config, messages);
     read_file(config, messages);
+    config->source->given_command = NULL;
     messages_sort(messages, from);
     if (messages->errors == before)
         return config;
@@ -325,6 +333,10 @@ static void free_source(struct config_source *source)
     words_free(&source->listen_addresses);
     words_free(&source->allowed_clients);
     words_free(&source->upstream_address);
+    words_free(&source->command);
+    words_free(&source->cgi);
+    words_free(&source->cgi_root);
+    words_free(&source->environment);
     words_free(&source->allow);
     words_free(&source->deny);
     free(source->proxies);
@@ -339,11 +351,20 @@ void config_free(struct config *config)
         return;
     endpoint_free_list(config->listen.addresses, config->listen.naddresses);
     endpoint_free_list(config->upstream.addresses, config->upstream.naddresses);
+    command_free(config->upstream.command);
+    command_free(config->upstream.environment);
+    free(config->upstream.cgi_root);
     cidr_set_free(config->listen.allowed_clients);
     policy_free(config->policy);
     free_source(config->source);
     free(config->path);
     free(config);
+}
+
+unsigned config_find_line(const struct config *config, const char *section, const char *key)
+{
+    const struct setting *setting = settings_find(slice_of(section), slice_of(key));
+    return setting ? config->source->given[setting - settings_table] : 0;
 }
 
 void config_print(const struct config *config, FILE *out)

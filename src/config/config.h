@@ -33,11 +33,26 @@ struct config_listen {
     struct cidr_set *allowed_clients; /* NULL: not given */
 };
 
+enum config_upstream_kind {
+    UPSTREAM_NONE,    /* the file does not say: serve -- APPLICATION does */
+    UPSTREAM_ADDRESS, /* a FastCGI application that listens on a socket */
+    UPSTREAM_COMMAND, /* a FastCGI application that we start */
+    UPSTREAM_CGI,     /* a CGI program, one process a request */
+};
+
 struct config_upstream {
+    enum config_upstream_kind kind;
     struct endpoint *addresses; /* of the one application: to be tried in this order */
-    size_t naddresses;          /* 0: the file has no [upstream] */
-    unsigned connections;       /* cap, 0: none */
-    unsigned queue;             /* requests that may wait for a connection */
+    size_t naddresses;
+    char **command;     /* argv of what is started; NULL with a cgi_root. The first word is an absolute
+                           path, or a name to look for in PATH (from the command line: any path) */
+    unsigned processes; /* of a started application */
+    char *cgi_root;     /* SCRIPT_FILENAME under it is the program; NULL: command is. Absolute, without "/"
+                           at its end (but "/" itself), "//", "/./" and "/../" */
+    unsigned max_processes; /* CGI programs at a time */
+    char **environment;     /* variables that programs get from our own environment; may be NULL */
+    unsigned connections;   /* cap, 0: none; with CGI, max_processes */
+    unsigned queue;         /* requests that may wait for a connection */
     bool keepalive;
     uint64_t queue_timeout_ms, idle_timeout_ms, connect_timeout_ms, send_timeout_ms, read_timeout_ms;
     uint64_t request_timeout_ms; /* 0: none */
@@ -64,13 +79,24 @@ struct config {
  */
 struct config *config_load(const char *path, struct messages *messages);
 
+/*
+ * The same, but the application is COMMAND (an argv, at least one word, not kept), whatever the file says of
+ * address, command and cgi. The other keys of [upstream] hold as far as they are for a command; no one is an
+ * error.
+ */
+struct config *config_load_command(const char *path, char *const *command, struct messages *messages);
+
+/* The line in which the file first gives a setting, for messages; 0: nowhere. Not for those of [proxy NAME].
+ */
+unsigned config_find_line(const struct config *config, const char *section, const char *key);
+
 /* Frees all of it, the policy included; copes with NULL. */
 void config_free(struct config *config);
 
 /*
  * Prints every effective setting as an INI file that means the same: all sections, all keys, defaults
- * included, trust files by their absolute paths. What is not set, and the secret of require_param, is a
- * comment. For `check -v`.
+ * included, trust files by their absolute paths. What is not set, what does not fit the kind of upstream, and
+ * the secret of require_param, is a comment. A command of config_load_command is not in it. For `check -v`.
  */
 void config_print(const struct config *config, FILE *out);
 

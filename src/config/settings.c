@@ -53,20 +53,37 @@ const struct setting settings_table[] = {
     {"listen", "allowed_clients", &type_entries, SOURCE(allowed_clients), .unset = "all, over loopback only",
      .help = "Web servers that may connect over TCP; needed for every address that is not loopback."},
 
-    {"upstream", "address", &type_endpoint, SOURCE(upstream_address), .unset = "none; serve needs one",
-     .help = "The FastCGI application: unix:PATH, HOST:PORT, [IPV6]:PORT."},
+    {"upstream", "address", &type_endpoint, SOURCE(upstream_address), .unset = "see command and cgi",
+     .kinds = FOR_ADDRESS, .help = "The FastCGI application: unix:PATH, HOST:PORT, [IPV6]:PORT."},
+    {"upstream", "command", &type_command, SOURCE(command), .unset = "see address and cgi",
+     .kinds = FOR_COMMAND, .help = "A FastCGI application to start and keep running: program and arguments."},
+    {"upstream", "processes", &type_number, CONFIG(upstream.processes), .least = 1, .most = 1024,
+     .initial = "1", .kinds = FOR_COMMAND, .help = "How many processes of command run."},
+    {"upstream", "cgi", &type_command, SOURCE(cgi), .unset = "see address and command", .kinds = FOR_CGI,
+     .help = "A CGI program to run for each request, with arguments; or the word script."},
+    {"upstream", "cgi_root", &type_path, SOURCE(cgi_root), .unset = "none; cgi = script needs one",
+     .kinds = FOR_SCRIPT, .help = "Directory outside of which no script is run."},
+    {"upstream", "max_processes", &type_number, CONFIG(upstream.max_processes), .least = 1, .most = 65536,
+     .initial = "16", .kinds = FOR_CGI,
+     .help = "Most CGI programs at a time; more requests wait in the queue."},
+    {"upstream", "environment", &type_names, SOURCE(environment), .unset = "no more of them",
+     .kinds = FOR_COMMAND | FOR_CGI,
+     .help = "Names of more variables that started programs get from the shim's environment."},
     {"upstream", "connections", &type_number, CONFIG(upstream.connections), .most = MILLION, .initial = "0",
-     .help = "Most connections to the application at a time; 0: no limit."},
+     .kinds = FOR_ADDRESS | FOR_COMMAND,
+     .help = "Most connections to the application at a time; 0: no limit, or, with command, one a process."},
     {"upstream", "queue", &type_number, CONFIG(upstream.queue), .most = MILLION, .initial = "1024",
      .help = "Requests that may wait for a connection."},
     {"upstream", "queue_timeout", &type_duration, CONFIG(upstream.queue_timeout_ms), .least = 1, .most = YEAR,
      .initial = "30s", .help = "How long a request may wait for a connection."},
     {"upstream", "keepalive", &type_boolean, CONFIG(upstream.keepalive), .initial = "no",
+     .kinds = FOR_ADDRESS | FOR_COMMAND,
      .help = "Keep connections to the application for the next request; needs connections."},
     {"upstream", "idle_timeout", &type_duration, CONFIG(upstream.idle_timeout_ms), .least = 1, .most = YEAR,
-     .initial = "10s", .help = "How long a kept connection may be idle."},
+     .initial = "10s", .kinds = FOR_ADDRESS | FOR_COMMAND, .help = "How long a kept connection may be idle."},
     {"upstream", "connect_timeout", &type_duration, CONFIG(upstream.connect_timeout_ms), .least = 1,
-     .most = YEAR, .initial = "5s", .help = "How long connecting may take."},
+     .most = YEAR, .initial = "5s", .kinds = FOR_ADDRESS | FOR_COMMAND,
+     .help = "How long connecting may take."},
     {"upstream", "send_timeout", &type_duration, CONFIG(upstream.send_timeout_ms), .least = 1, .most = YEAR,
      .initial = "60s", .help = "How long the application may refuse to take more of a request."},
     {"upstream", "read_timeout", &type_duration, CONFIG(upstream.read_timeout_ms), .least = 1, .most = YEAR,
@@ -249,13 +266,29 @@ void settings_set_proxy_defaults(const struct config *config, size_t proxy, stru
     }
 }
 
+const char *settings_name_kind(unsigned kind)
+{
+    switch (kind) {
+    case FOR_ADDRESS:
+        return "address";
+    case FOR_COMMAND:
+        return "command";
+    case FOR_SCRIPT:
+        return "cgi = script";
+    default:
+        return "cgi";
+    }
+}
+
 void settings_print_section(const char *section, const struct config *config, size_t proxy, FILE *out)
 {
     for (size_t i = 0; i < settings_count; i++) {
         const struct setting *setting = &settings_table[i];
         if (strcmp(setting->section, section) != 0)
             continue;
-        if (!setting->type->print(setting, settings_field(setting, config, proxy), out))
+        if (setting->kinds && !(setting->kinds & config->source->kind))
+            fprintf(out, "# %s is not for %s\n", setting->key, settings_name_kind(config->source->kind));
+        else if (!setting->type->print(setting, settings_field(setting, config, proxy), out))
             fprintf(out, "# %s is not set: %s\n", setting->key, setting->unset);
     }
 }

@@ -37,6 +37,15 @@ struct setting_choice {
     uint64_t value; /* of several words for a value the first is printed */
 };
 
+/* The kinds of [upstream], for the keys that do not fit all of them. */
+enum {
+    FOR_ADDRESS = 1,
+    FOR_COMMAND = 2,
+    FOR_PROGRAM = 4,
+    FOR_SCRIPT = 8,
+    FOR_CGI = FOR_PROGRAM | FOR_SCRIPT
+};
+
 /* In which struct a setting's field is. */
 enum setting_base { BASE_CONFIG, BASE_SOURCE, BASE_POLICY, BASE_GROUP, BASE_PROXY };
 
@@ -50,6 +59,7 @@ struct setting {
     const struct setting_choice *choices; /* of choices; ends with a NULL word */
     const char *initial;                  /* default as text, or NULL: not set */
     const char *unset;                    /* what not being set means, where initial is NULL */
+    unsigned kinds;                       /* of [upstream]: FOR_ADDRESS and so on; 0: all */
     const char *help;                     /* one line */
 };
 
@@ -76,7 +86,11 @@ void *settings_field(const struct setting *setting, const struct config *config,
 void settings_set_defaults(const struct config *config, struct messages *messages);
 void settings_set_proxy_defaults(const struct config *config, size_t proxy, struct messages *messages);
 
-/* Prints all settings of a section, those that are not set as comments. proxy as for settings_field. */
+/* "address", "command", "cgi", "cgi = script": what one of the FOR_... is called. */
+const char *settings_name_kind(unsigned kind);
+
+/* Prints all settings of a section; as comments those that are not set, and those that do not fit the kind of
+ * [upstream]. proxy as for settings_field. */
 void settings_print_section(const char *section, const struct config *config, size_t proxy, FILE *out);
 
 #endif

@@ -32,6 +32,12 @@ struct config_source {
     struct words listen_addresses;
     struct words allowed_clients;
     struct words upstream_address;
+    struct words command; /* one word: the whole text */
+    struct words cgi;     /* the same */
+    struct words cgi_root;
+    struct words environment;
+    char *const *given_command; /* what goes before all of [upstream]; not ours; NULL: none */
+    unsigned kind;              /* of [upstream]: FOR_ADDRESS and so on; all of them: it does not say */
     struct words allow;
     struct words deny;
     char *default_header;         /* of [SETTINGS], or NULL */
@@ -42,6 +48,9 @@ struct config_source {
 
 /* The second half of loading: turns words into addresses and checks what several settings say together. */
 void build_config(struct config *config, struct messages *messages);
+
+/* Its part for [upstream], once its address is built: which kind it is, and what does not fit that kind. */
+void build_upstream(struct config *config, struct messages *messages);
 
 /* Copies text to the end of the list; 0, or -ENOMEM. */
 int words_add(struct words *words, struct slice text, unsigned line);

@@ -213,6 +213,8 @@ const struct setting_type type_entries = {
     .name = "list of addresses", .list = true, .parse = parse_words, .print = print_words};
 const struct setting_type type_files = {
     .name = "list of files", .list = true, .parse = parse_words, .print = print_words};
+const struct setting_type type_names = {
+    .name = "list of names", .list = true, .parse = parse_words, .print = print_words};
 const struct setting_type type_endpoints = {
     .name = "list of sockets", .list = true, .parse = parse_words, .print = print_words};
 
@@ -229,6 +231,18 @@ static void parse_single(const struct setting *setting, const struct setting_pla
 }
 
 const struct setting_type type_endpoint = {.name = "socket", .parse = parse_single, .print = print_words};
+
+/* Taken apart by build_config, so that it is printed as it was written. */
+static void parse_whole(const struct setting *setting, const struct setting_place *place, void *field,
+                        struct slice text)
+{
+    if (words_add(field, text, place->line) != 0)
+        fail_memory(setting, place);
+}
+
+const struct setting_type type_command = {
+    .name = "program and arguments", .parse = parse_whole, .print = print_words};
+const struct setting_type type_path = {.name = "path", .parse = parse_whole, .print = print_words};
 
 /* Header names */
 

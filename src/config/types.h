@@ -21,7 +21,10 @@ extern const struct setting_type type_group; /* gid_t, -1: not set */
 extern const struct setting_type type_entries;
 extern const struct setting_type type_files;
 extern const struct setting_type type_endpoints;
-extern const struct setting_type type_endpoint; /* one only */
+extern const struct setting_type type_names;
+extern const struct setting_type type_endpoint; /* one word */
+extern const struct setting_type type_command;  /* one word: the whole text */
+extern const struct setting_type type_path;     /* the same */
 
 extern const struct setting_type type_header; /* char *, malloc'ed */
 

@@ -116,7 +116,7 @@ class Settings(Folder):
         comments = dict(re.findall(r"^# (\w+) is not set: (.*)$", shown, re.MULTILINE))
         self.assertGreater(len(comments), 5)
         page = {key: text for (_, key), text in settings_of_page().items() if key in comments}
-        page["address"] = settings_of_page()["listen", "address"]
+        page["address"] = settings_of_page()["upstream", "address"]
         page["group"] = settings_of_page()["listen", "group"]
         self.assertEqual(page, comments)
 

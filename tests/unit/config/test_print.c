@@ -52,7 +52,13 @@ static void test_print(void **state)
                               "# allowed_clients is not set: all, over loopback only\n"
                               "\n"
                               "[upstream]\n"
-                              "# address is not set: none; serve needs one\n"
+                              "# address is not set: see command and cgi\n"
+                              "# command is not set: see address and cgi\n"
+                              "processes = 1\n"
+                              "# cgi is not set: see address and command\n"
+                              "# cgi_root is not set: none; cgi = script needs one\n"
+                              "max_processes = 16\n"
+                              "# environment is not set: no more of them\n"
                               "connections = 0\n"
                               "queue = 1024\n"
                               "queue_timeout = 30s\n"
@@ -128,6 +134,31 @@ static void test_round_trip(void **state)
         "private_clients = no\nrequire_header = on\naccept = host, for\nmax_elements = 9\n"
         "[realip]\nforwarded_for = remove\n[access]\nallow = unix: 10.0.0.0/8\ndeny_direct = yes\n[log]\n"
         "level = debug\n[process]\nshutdown_timeout = 0\n[limits]\nparams_size = 70000\n");
+    check_round_trip(GROUP "[upstream]\nprocesses = 7\nmax_processes = 8\nenvironment = A\n");
+    check_round_trip(GROUP "[upstream]\ncommand = /bin/sh -c 'exec  \"$0\" = [x] : #' \"\" é\nprocesses = 7\n"
+                           "environment = A b,_3\n C\nkeepalive = on\nidle_timeout = 3s\nqueue = 1\n");
+    check_round_trip(GROUP "[upstream]\ncommand = php-cgi\nconnections = 9\n");
+    check_round_trip(GROUP "[upstream]\ncgi = '/usr/lib/my cgi/x' y ; z\nmax_processes = 1\nqueue = 0\n");
+    check_round_trip(GROUP "[upstream]\ncgi = Script\ncgi_root = //srv/./my  cgi//\nread_timeout = 5m\n");
+}
+
+/* A line of so many bytes that inih would cut it. */
+static void test_round_trip_of_a_long_command(void **state)
+{
+    (void)state;
+    char text[2000];
+    int length = snprintf(text, sizeof text, GROUP "[upstream]\ncommand = /bin/x");
+    for (int i = 0; i < 100; i++)
+        length += snprintf(text + length, sizeof text - (size_t)length, "  '%d; =#'", i);
+    struct config *config = load_text(text);
+    for (int i = 0; i < 100; i++) {
+        char word[16];
+        snprintf(word, sizeof word, "%d; =#", i);
+        assert_string_equal(config->upstream.command[i + 1], word);
+    }
+    assert_null(config->upstream.command[101]);
+    config_free(config);
+    check_round_trip(text);
 }
 
 static void test_round_trip_of_a_long_list(void **state)
@@ -216,10 +247,17 @@ static void test_sample_shows_every_setting(void **state)
     free(text);
 }
 
-/* Everything that the sample shows behind "#" is right as well. */
-static void test_sample_with_all_its_settings(void **state)
+static bool is_for(const char *line, unsigned kind)
 {
-    (void)state;
+    struct slice key = slice_part(slice_of(line), 0, strcspn(line, " ="));
+    const struct setting *setting = settings_find(SLICE("upstream"), key);
+    bool elsewhere = setting && strstr(line, "unix:/run/fcgi-realip/"); /* the address of [listen] */
+    return !setting || setting->kinds == 0 || (setting->kinds & kind) || elsewhere;
+}
+
+/* Everything that the sample shows behind "#" and that is for this kind of [upstream] is right as well. */
+static void check_sample_with_all(unsigned kind)
+{
     char *text = read_sample();
     char *active = calloc(1, strlen(text) + 1);
     assert_non_null(active);
@@ -227,7 +265,9 @@ static void test_sample_with_all_its_settings(void **state)
     for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
         bool setting = line[0] == '#' && (line[1] == '[' || (line[1] >= 'a' && line[1] <= 'z') ||
                                           strncmp(line, "#HEADER", 7) == 0);
-        out += sprintf(out, "%s\n", setting ? line + 1 : line);
+        line += setting ? 1 : 0;
+        if (is_for(line, kind))
+            out += sprintf(out, "%s\n", line);
     }
     write_text("proxies.txt", "192.0.2.1\n");
     write_text(INI, active);
@@ -239,9 +279,20 @@ static void test_sample_with_all_its_settings(void **state)
     messages_free(&messages);
     assert_non_null(config);
     assert_string_equal(config->policy->groups[0].require_name, "HTTP_X_PROXY_SECRET");
+    assert_int_equal(config->upstream.naddresses, kind == FOR_ADDRESS);
+    assert_int_equal(config->upstream.command != NULL, kind == FOR_COMMAND);
+    assert_int_equal(config->upstream.cgi_root != NULL, kind == FOR_SCRIPT);
     config_free(config);
     free(active);
     free(text);
+}
+
+static void test_sample_with_all_its_settings(void **state)
+{
+    (void)state;
+    check_sample_with_all(FOR_ADDRESS);
+    check_sample_with_all(FOR_COMMAND);
+    check_sample_with_all(FOR_SCRIPT);
 }
 
 int main(void)
@@ -249,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_round_trip_of_a_long_command),
         cmocka_unit_test(test_round_trip_of_a_long_list),
         cmocka_unit_test(test_sample),
         cmocka_unit_test(test_sample_shows_every_setting),
