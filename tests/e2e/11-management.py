@@ -160,10 +160,10 @@ class Management(RelayTest):
         client, go_on = self.stuck_in_a_record(rest + record(STDOUT) + end())
         client.send(get_values(*ALL) * 60)
         client.wait_sent()
-        self.shim.signal(19)  # STOP, so that all of the rest is read at once
+        self.shim.freeze()  # so that all of the rest is read at once
         go_on.set()
         self.wait(lambda: self.app.open == 0)
-        self.shim.signal(18)
+        self.shim.thaw()
         stdout, results = b"", 0
         while True:
             found = client.read_record()

@@ -4,7 +4,6 @@
 import hashlib
 import os
 import random
-import signal
 import threading
 import unittest
 
@@ -296,14 +295,14 @@ class Rounds(RelayTest):
         self.start(script)
         clients = [self.client() for _ in range(count)]
         body = [bytes([65 + i % 26]) * (i * 97 % 8100) for i in range(count)]
-        self.shim.signal(signal.SIGSTOP)
+        self.shim.freeze()
         for i, client in enumerate(clients):
             client.send(request(POST, body[i], id=i + 1, keep=i % 2 == 0))
             if i % 5 == 0:
                 client.half_close()
-        self.shim.signal(signal.SIGCONT)
+        self.shim.thaw()
         self.app.wait_requests(count)
-        self.shim.signal(signal.SIGSTOP)
+        self.shim.freeze()
         go_on.set()
         for _ in range(count):
             self.assertTrue(answered.acquire(timeout=PATIENCE))
@@ -312,7 +311,7 @@ class Rounds(RelayTest):
         for i, client in enumerate(clients):
             if i % 2 == 0 and i % 5 and i % 7:
                 client.send(request(POST, b"next", id=i + 1, keep=True)[:50])
-        self.shim.signal(signal.SIGCONT)
+        self.shim.thaw()
         for i, client in enumerate(clients):
             if i % 7 == 0:
                 continue

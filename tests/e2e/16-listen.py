@@ -46,13 +46,13 @@ class Listen(RelayTest):
 
     @unittest.skipUnless(has_ipv6(), "no IPv6 here")
     def test_ipv6(self):
-        port = free_port("::1")
+        port = free_port()
         self.start(listen="address = [::1]:%d" % port, address="[::1]:0")
         self.serve_all("[::1]:%d" % port)
 
     @unittest.skipUnless(has_ipv6(), "no IPv6 here")
     def test_both_families_on_one_port(self):
-        port = free_port("::1")
+        port = free_port()
         self.start(listen="address = [::]:%d 0.0.0.0:%d\nallowed_clients = ::1 127.0.0.0/8" % (port, port))
         self.serve_all("[::1]:%d" % port, "127.0.0.1:%d" % port)
 
@@ -227,14 +227,14 @@ class Listen(RelayTest):
     def test_backlog(self):
         """A burst of connections waits in the queue of the socket, none is refused."""
         shim = self.start(listen="address = unix:{dir}/shim.sock\nbacklog = 200")
-        shim.signal(19)  # STOP: it accepts nothing now
+        shim.freeze()  # it accepts nothing now
         clients = []
         for _ in range(150):
             sock = socket.socket(socket.AF_UNIX)
             sock.setblocking(False)
             sock.connect(shim.dir + "/shim.sock")
             clients.append(fcgi.Peer(sock))
-        shim.signal(18)
+        shim.thaw()
         for client in clients:
             client.send(request(PLAIN))
         for client in clients:

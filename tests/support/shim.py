@@ -4,7 +4,9 @@ The environment variable FCGI_REALIP names the program. Nothing here sleeps and 
 condition, with a time limit that a busy machine or a sanitizer build does not reach.
 """
 
+import errno
 import os
+import random
 import re
 import shutil
 import signal
@@ -44,12 +46,45 @@ def wait_for(condition, timeout=PATIENCE, what="the condition"):
         pause = min(pause * 2, 0.02)
 
 
-def free_port(host="127.0.0.1"):
-    """A TCP port that nobody listens on at this moment."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return probe.getsockname()[1]
+def is_unbound(port):
+    """True if no socket of any address has the port now."""
+    for family, host in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                return False
+    return True
+
+
+_reserved = []  # the sockets that hold this process's ports
+
+
+def free_port():
+    """A TCP port that nobody uses, and that none of the tests which run beside this one is given before this process
+    ends. It is not one of those that the kernel hands out, to connections and to whoever binds port 0: one of them
+    could be taken between this moment and the one when the server under test binds it."""
+    try:
+        with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+            first, last = map(int, file.read().split())
+    except OSError:
+        first, last = 32768, 60999
+    below, behind = range(10000, first), range(last + 1, 65536)
+    ports = below if len(below) > 1000 else behind if len(behind) > 1000 else range(10000, 65536)
+    for port in random.SystemRandom().sample(ports, len(ports)):
+        # A name in the abstract namespace goes with the process that holds it, however that ends.
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            holder.bind("\0fcgi-realip-test-port-%d" % port)
+        except OSError:
+            holder.close()
+            continue
+        if is_unbound(port):
+            _reserved.append(holder)
+            return port
+        holder.close()
+    raise AssertionError("no free TCP port")
 
 
 def connect(address, timeout=PATIENCE):
@@ -193,8 +228,23 @@ class Shim:
                 return accepts(address)
             try:
                 wait_for(answered, what="the shim to listen at " + address)
+                self._settle(address)
             except AssertionError as error:
                 raise AssertionError("%s\nlog:\n%s" % (error, self.log())) from None
+
+    @staticmethod
+    def _settle(address):
+        """Until it has accepted and closed all connections that only asked whether it listens: a test may count
+        descriptors from now on. They are accepted in their order, so a last one stands for all."""
+        with connect(address) as sock:
+            try:
+                sock.shutdown(socket.SHUT_WR)
+                if sock.recv(1):
+                    raise AssertionError("it speaks first")
+            except socket.timeout:
+                raise AssertionError("a connection that has ended stays open") from None
+            except OSError:
+                pass  # closed at once: a client that may not connect
 
     def running(self):
         return self.process.poll() is None
@@ -229,6 +279,19 @@ class Shim:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    def freeze(self):
+        """Stops it where it is; from when this returns it does nothing more, until thaw()."""
+        self.signal(signal.SIGSTOP)
+        wait_for(lambda: self.state() == "T", what="the shim to stop")
+
+    def thaw(self):
+        self.signal(signal.SIGCONT)
+
+    def state(self):
+        """The letter of its state: R runs, S waits, T is stopped, Z has ended."""
+        with open("/proc/%d/stat" % self.pid) as stat:
+            return stat.read().rpartition(")")[2].split()[0]
 
     def wait_exit(self, timeout=PATIENCE):
         """The exit status, once it ends of itself; AssertionError if it does not, or after a sanitizer's report."""
