@@ -192,10 +192,12 @@ class TimeOuts(RelayTest):
             connection.read_request()
             connection.send(record(STDOUT, b"X: y\r\n\r\nhalf"))
             never(connection)
-        self.start(script, upstream="read_timeout = 300ms")
-        for keep in (False, True):
-            client = self.client()
-            response = client.ask(PLAIN, keep=keep)
+        self.start(script, upstream="read_timeout = 2s")  # time enough for the first bytes
+        clients = [self.client(), self.client()]
+        for client, keep in zip(clients, (False, True)):
+            client.send(request(PLAIN, keep=keep))
+        for client in clients:
+            response = client.read_response()
             self.assert_cut(response)
             self.assertEqual(response.stdout, b"X: y\r\n\r\nhalf")
         self.app.wait_closed()
@@ -206,24 +208,24 @@ class TimeOuts(RelayTest):
             connection.read_request()
             pause = threading.Event()
             connection.send(record(STDOUT, b"X: y\r\n\r\n"))
-            for _ in range(8):
-                pause.wait(0.25)
+            for _ in range(27):
+                pause.wait(0.1)
                 connection.send(record(STDOUT, b"."))
             connection.send(record(STDOUT) + end())
-        self.start(script, upstream="read_timeout = 1500ms")
-        self.assert_answer(fcgi.ask(self.address, PLAIN), b"." * 8)
+        self.start(script, upstream="read_timeout = 2500ms")
+        self.assert_answer(fcgi.ask(self.address, PLAIN), b"." * 27)
 
     def test_a_slow_upload_is_not_a_silent_application(self):
         """While the body still comes there is no answer to wait for."""
-        self.start(upstream="read_timeout = 700ms")
+        self.start(upstream="read_timeout = 2500ms")
         client = self.client()
         client.send(begin() + record(PARAMS, pairs(POST)) + record(PARAMS))
         pause = threading.Event()
-        for _ in range(8):
-            pause.wait(0.2)
+        for _ in range(27):
+            pause.wait(0.1)
             client.send(record(STDIN, b"."))
         client.send(record(STDIN))
-        self.assert_answer(client.read_response(), b"." * 8)
+        self.assert_answer(client.read_response(), b"." * 27)
 
     def test_request_timeout_is_for_the_whole(self):
         def script(connection):
@@ -233,7 +235,7 @@ class TimeOuts(RelayTest):
             while True:
                 pause.wait(0.05)
                 connection.send(record(STDOUT, b"."))
-        self.start(script, upstream="request_timeout = 400ms")
+        self.start(script, upstream="request_timeout = 2s")  # time enough for the first bytes
         self.assert_cut(fcgi.ask(self.address, PLAIN))
         self.app.wait_closed()
 
@@ -282,14 +284,14 @@ class TimeOuts(RelayTest):
 
     def test_slow_parameters_are_not_silent(self):
         """Longer than header_timeout as a whole, but never silent for so long."""
-        self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 1500ms\n")
+        self.start(sections="[proxy p]\ntrust = 10.0.0.1\n[limits]\nheader_timeout = 2500ms\n")
         client = self.client()
         pause = threading.Event()
         wire = request(PLAIN)
-        for i in range(0, 80, 10):
-            client.send(wire[i:i + 10])
-            pause.wait(0.3)
-        client.send(wire[80:])
+        for i in range(0, 81, 3):
+            client.send(wire[i:i + 3])
+            pause.wait(0.1)
+        client.send(wire[81:])
         self.assert_answer(client.read_response(), b"")
 
     def test_silence_behind_a_late_reader(self):
@@ -301,7 +303,7 @@ class TimeOuts(RelayTest):
             client = self.client()
             client.send(request(PLAIN + [("SIZE", str(size))], keep=True))
             self.app.wait_requests(len(clients) + 1)
-            if not self.app.requests[-1].ended.wait(0.5):
+            if not self.app.requests[-1].ended.wait(PATIENCE if len(clients) < 4 else 0.5):
                 break  # this and all longer answers do not fit: the shim has not got to the end
             clients.append((client, size))
         self.assertGreater(len(clients), 3)

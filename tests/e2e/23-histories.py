@@ -24,7 +24,7 @@ from shim import Shim, free_port, wait_for
 SEEDS = [int(word) for word in os.environ.get("REALIP_HISTORY_SEEDS", "1 2 3 4 5 6").split()]
 SESSIONS = int(os.environ.get("REALIP_HISTORY_SESSIONS", "30"))
 THREADS = 6
-READ_TIMEOUT = 1.0
+READ_TIMEOUT = 1.5
 
 # What an application does with one request, and how often.
 WHOLE = ["echo"] * 6 + ["slow", "stderr", "large", "foreign", "trailing", "then_close"]
@@ -380,7 +380,7 @@ class World:
     def run(self, test, stop_after=None):
         """stop_after: TERM comes when so many requests have ended."""
         with Responder(self.app, self.upstream, keep=False) as responder:
-            ini = "[listen]\naddress = %s\n[upstream]\naddress = %s\n%s[limits]\nheader_timeout = 3s\n%s" % (
+            ini = "[listen]\naddress = %s\n[upstream]\naddress = %s\n%s[limits]\nheader_timeout = 8s\n%s" % (
                 self.listen, responder.address, self.settings, PROXIES)
             with Shim(ini) as shim:
                 self.address = self.listen.replace("{dir}", shim.dir)
@@ -393,7 +393,7 @@ class World:
                     wait_for(lambda: sum(self.tallies.values()) >= stop_after, what="requests to end, " + told)
                     self.stopping = True
                     shim.signal(signal.SIGTERM)
-                    test.assertEqual(shim.wait_exit(12), 0, told)
+                    test.assertEqual(shim.wait_exit(20), 0, told)
                 for thread in threads:
                     thread.join()
                 test.assertEqual(self.errors + self.app.mistakes + [str(one) for one in responder.errors], [], told)

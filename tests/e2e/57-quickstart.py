@@ -68,7 +68,7 @@ class Quickstart(unittest.TestCase):
 
     def test_once(self):
         process = self.start("run", "--once")
-        output = process.communicate(timeout=240)[0]
+        output = process.communicate(timeout=600)[0]
         self.assertEqual(process.returncode, 0, output)
         self.check_output(output)
         self.check_gone()

@@ -34,6 +34,7 @@ mode = 0666
 [upstream]
 address = %s
 connections = 3
+queue_timeout = 2m
 %s
 
 [proxy edge]
@@ -259,7 +260,7 @@ class SameAnswer(unittest.TestCase):
 
     def test_upload(self):
         body = numbered_lines(LARGE)
-        answer = self.chain.ask("json", [(XFF, "203.0.113.7")], body=body).json()
+        answer = self.chain.ask("json", [(XFF, "203.0.113.7")], body=body, timeout=4 * PATIENCE).json()
         self.assertEqual((answer["body_length"], answer["body_crc32"]), (LARGE, crc(body)))
         self.assertEqual(answer["params"]["REMOTE_ADDR"], "203.0.113.7")
 
@@ -277,7 +278,7 @@ class SameAnswer(unittest.TestCase):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.chain.server.port)
             writer.write(b"GET /index.php?json HTTP/1.0\r\nHost: localhost\r\n"
                          b"X-Forwarded-For: 203.0.113.66, %s, 10.0.0.1\r\n\r\n" % client.encode())
-            answer = await asyncio.wait_for(reader.read(), 2 * PATIENCE)
+            answer = await asyncio.wait_for(reader.read(), 4 * PATIENCE)
             writer.close()
             head, _, body = answer.partition(b"\r\n\r\n")
             if b" 200 " not in head.split(b"\r\n")[0]:

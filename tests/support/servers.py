@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 
-from shim import SANITIZER, accepts, free_port, program, wait_for
+from shim import PATIENCE, SANITIZER, accepts, free_port, program, wait_for
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WWW = os.path.join(TREE, "tests", "support", "www")
@@ -101,7 +101,7 @@ class Process:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(self.stop_signal)
             try:
-                self.process.wait(10)
+                self.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
