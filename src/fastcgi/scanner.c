@@ -39,6 +39,10 @@ static bool begin_record(struct scanner *s, char *head, const struct scanner_own
         head[7] = 0;
         if (s->strip)
             head[6] = 0;
+        if (s->pass_id != 0) {
+            head[2] = (char)(s->pass_id >> 8);
+            head[3] = (char)s->pass_id;
+        }
         owner->pass(context, head, RECORD_HEADER);
     }
     return true;

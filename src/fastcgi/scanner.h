@@ -39,13 +39,14 @@ struct scanner {
     uint8_t verdict;
     bool strip; /* padding of the current record is left out */
     uint16_t content_left;
+    uint16_t pass_id; /* the request id that passing records get; 0: they keep theirs */
     uint8_t padding_left;
     struct record record;
 };
 
 /*
- * Walks len bytes at data (which it may change: reserved bytes and padding). Returns how many it consumed:
- * len, or fewer after complete() said stop; -1 after header() said SCAN_FAIL.
+ * Walks len bytes at data (which it may change: reserved bytes, ids and padding). Returns how many it
+ * consumed: len, or fewer after complete() said stop; -1 after header() said SCAN_FAIL.
  */
 ptrdiff_t scanner_feed(struct scanner *scanner, char *data, size_t len, const struct scanner_owner *owner,
                        void *context);

@@ -18,7 +18,8 @@ enum front_state {
 
 /* A request; never outlives its front. */
 struct request {
-    uint16_t id; /* the web server's; used towards the application too */
+    uint16_t id;     /* the web server's */
+    uint16_t app_id; /* towards the application, see request_begin */
     uint16_t role;
     bool keep;       /* the web server wants the connection kept */
     bool idempotent; /* GET or HEAD */

@@ -35,7 +35,8 @@ struct relay {
     struct gather gather;  /* what goes to the application in this turn */
     struct buffer scratch; /* what the gather names and is not in the buffer */
     struct front *fronts;
-    size_t requests; /* between their complete parameters and their end */
+    uint16_t last_id; /* of a request, towards the application */
+    size_t requests;  /* between their complete parameters and their end */
     bool stopping;
     void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
     void *owner;

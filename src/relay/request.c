@@ -6,10 +6,24 @@
 #include "relay/encode.h"
 #include "relay/refusal.h"
 
+/*
+ * On a kept connection, what an application says too late about one request must not be taken for the answer
+ * to the next: each has an id of its own. Otherwise the web server's does, which nearly all number 1.
+ */
+static uint16_t next_id(struct relay *relay, uint16_t id)
+{
+    if (!relay->config->upstream.keepalive)
+        return id;
+    relay->last_id = relay->last_id == UINT16_MAX ? 1 : (uint16_t)(relay->last_id + 1);
+    return relay->last_id;
+}
+
 void request_begin(struct front *f, uint16_t id, struct record_begin begin)
 {
     struct request *r = &f->request;
     r->id = id;
+    r->app_id = next_id(f->relay, id);
+    f->scanner.pass_id = r->app_id;
     r->role = begin.role;
     r->keep = begin.keep;
     r->idempotent = r->retried = r->counted = r->undispatched = false;
@@ -136,7 +150,7 @@ static int prepare(struct front *f, struct slice content)
         log_oddities(relay, &decision, &rewrite);
 
     r->idempotent = relay->config->upstream.keepalive && is_idempotent(relay->params, n);
-    const struct encode_request request = {.id = r->id,
+    const struct encode_request request = {.id = r->app_id,
                                            .role = r->role,
                                            .keep = relay->config->upstream.keepalive,
                                            .content = content,
@@ -175,7 +189,7 @@ void request_start(struct front *f, struct slice content)
 static void attach(struct front *f, struct upstream *upstream)
 {
     f->request.upstream = upstream;
-    upstream_begin(upstream, f->request.id,
+    upstream_begin(upstream, f->request.app_id, f->request.id,
                    upstream->served > 0 && f->request.idempotent && !f->request.retried);
 }
 

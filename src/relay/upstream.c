@@ -169,9 +169,10 @@ void upstream_attach(struct upstream *u, void *user)
     u->user = user;
 }
 
-void upstream_begin(struct upstream *u, uint16_t id, bool retain)
+void upstream_begin(struct upstream *u, uint16_t id, uint16_t front_id, bool retain)
 {
     u->id = id;
+    u->scanner.pass_id = front_id;
     u->request_sent = u->body = u->received = u->ended = u->violated = false;
     u->end_len = 0;
     u->retain = retain;

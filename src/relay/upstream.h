@@ -89,8 +89,9 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
 /* Gives a kept connection its next user. */
 void upstream_attach(struct upstream *upstream, void *user);
 
-/* A request begins; `retain` keeps a copy of what is sent, so that it can be repeated. */
-void upstream_begin(struct upstream *upstream, uint16_t id, bool retain);
+/* A request begins. The answer's records come with this id and are given the web server's; `retain` keeps a
+ * copy of what is sent, so that it can be repeated. */
+void upstream_begin(struct upstream *upstream, uint16_t id, uint16_t front_id, bool retain);
 
 /*
  * Sends bytes of the request; `what` tells about them. Errors come later, through events: an application that

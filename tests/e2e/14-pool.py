@@ -240,17 +240,17 @@ class Reuse(RelayTest):
                 now = connection.read_request()
                 if now is None:
                     return
-                connection.send(fcgi.stream(STDOUT, b"X: y\r\n\r\n" + b"x" * int(now.get("SIZE")[0])))
+                connection.send(fcgi.stream(STDOUT, b"X: y\r\n\r\n" + b"x" * int(now.get("SIZE")[0]), now.id))
                 try:
                     connection.wait_sent(0.2)
                 except AssertionError:
                     pass  # the shim has enough
                 sent.release()
                 assert go_on.acquire(timeout=PATIENCE)
-                if connection.send_now(end()):
+                if connection.send_now(end(now.id)):
                     sent.release()
                 else:
-                    connection.send(end())
+                    connection.send(end(now.id))
         self.start(script, upstream=KEPT)
         client = self.client()
         for size in range(0, 300000, 8192):
@@ -301,6 +301,22 @@ class Reuse(RelayTest):
             self.app = fcgi.Responder(address="unix:" + path)
             self.addCleanup(self.stop_app, self.app)
             self.assert_answer(client.ask(POST, b"%d" % turn, keep=True), b"%d" % turn)
+
+    def test_late_words_of_the_last_request(self):
+        """An application goes on about a request that it has ended: nobody else gets to see it."""
+        def script(connection):
+            last = None
+            while connection.read_request() is not None:
+                if last:
+                    late = record(STDOUT, b"X: y\r\n\r\nsecret", last) + record(STDERR, b"secret", last)
+                    connection.send(late + record(STDOUT, b"", last) + end(last))
+                connection.reply(b"%d" % len(connection.requests))
+                last = connection.id
+        self.start(script, upstream=KEPT)
+        for i in range(1, 20):
+            response = self.client().ask(PLAIN, keep=i % 2 == 0)
+            self.assert_answer(response, b"%d" % i)
+            self.assertEqual(response.stderr, b"")
 
     def test_bytes_on_an_idle_connection(self):
         """The application spoke unasked: whatever that was, it is not the next request's answer."""
@@ -386,7 +402,7 @@ class Retry(RelayTest):
     def test_not_after_a_byte_of_the_answer(self):
         def record_then_die(connection):
             connection.read_request()
-            connection.send(record(STDERR, b"hm"))
+            connection.send(record(STDERR, b"hm", connection.id))
 
         def half_header_then_die(connection):
             connection.read_request()

@@ -234,13 +234,13 @@ class Rounds(RelayTest):
             now = connection.read_params()
             if now is None:
                 return
-            connection.send(record(STDOUT, b"X: y\r\n\r\n"))
+            connection.send(record(STDOUT, b"X: y\r\n\r\n", now.id))
             while True:
                 found = connection.read_record()
                 if not found.content:
                     break
-                connection.send(record(STDOUT, found.content))
-            connection.send(record(STDOUT) + end())
+                connection.send(record(STDOUT, found.content, now.id))
+            connection.send(record(STDOUT, b"", now.id) + end(now.id))
             if not now.keep:
                 return
 

@@ -175,8 +175,9 @@ class Application(RelayTest):
                 if now is None:
                     return
                 connection.read_body()
-                connection.send(fcgi.record(fcgi.STDOUT, b"X: y\r\n\r\n"))
-                connection.send(fcgi.record(fcgi.STDOUT, bytes(now.stdin)) + fcgi.record(fcgi.STDOUT) + fcgi.end())
+                connection.send(fcgi.record(fcgi.STDOUT, b"X: y\r\n\r\n", now.id))
+                connection.send(fcgi.record(fcgi.STDOUT, bytes(now.stdin), now.id) + fcgi.record(fcgi.STDOUT, b"", now.id)
+                                + fcgi.end(now.id))
         port = free_port()
         self.start(script, listen="address = 127.0.0.1:%d" % port, address="127.0.0.1:0",
                    upstream="keepalive = on\nconnections = 2")

@@ -70,6 +70,22 @@ class Libfcgi(LibfcgiTest):
             self.assert_answer(self.ask("/early"), b"/early\n")
         self.assertLess(time.monotonic() - began, 20)
 
+    def test_ids_come_round(self):
+        """On kept connections each request has one of 65,535 ids; the web server never sees them."""
+        self.run_app(processes=2, upstream="keepalive = on\nconnections = 2\n")
+        clients = [self.client() for _ in range(64)]
+        wire = request(call("/early", method="GET"), id=9, keep=True)
+        clients[0].send(wire)
+        answer = b"".join(found.raw for found in clients[0].read_response(id=9).records)
+        for _ in range(65600 // len(clients)):
+            for client in clients:
+                client.sock.sendall(wire)
+            for client in clients:
+                seen = b""
+                while len(seen) < len(answer):
+                    seen += client.sock.recv(len(answer) - len(seen)) or b"closed" * len(answer)
+                self.assertEqual(seen, answer)
+
     def test_kept(self):
         self.run_app(upstream="keepalive = on\nconnections = 1\n")
         client = self.client()

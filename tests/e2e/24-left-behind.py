@@ -142,17 +142,17 @@ class Repeating(RelayTest):
         def in_two_steps(connection):
             while connection.read_request() is not None:
                 size = int(connection.current.get("SIZE")[0])
-                connection.send(fcgi.stream(fcgi.STDOUT, b"X: y\r\n\r\n" + b"x" * size, size=8000))
+                connection.send(fcgi.stream(fcgi.STDOUT, b"X: y\r\n\r\n" + b"x" * size, connection.id, 8000))
                 try:
                     connection.wait_sent(0.2)
                 except AssertionError:
                     pass  # the shim has enough
                 steps.release()
                 connection.responder.go_on.acquire(timeout=fcgi.PATIENCE)
-                fits = connection.send_now(fcgi.end())
+                fits = connection.send_now(fcgi.end(connection.id))
                 steps.release()
                 if not fits:
-                    connection.send(fcgi.end())
+                    connection.send(fcgi.end(connection.id))
 
         self.start(in_two_steps, upstream="keepalive = on\nconnections = 1\n")
         self.app.go_on = threading.Semaphore(0)

@@ -346,7 +346,7 @@ class Client(Peer):
             if found is None:
                 return response
             response.records.append(found)
-            assert found.id == id, "a record of another request: %r" % found
+            assert found.id == id, "a record of another request: %r" % (found,)
             assert found.type not in closed, "a record behind its stream's end: %r" % found
             if found.type in (STDOUT, STDERR):
                 (response.stdout if found.type == STDOUT else response.stderr).extend(found.content)
@@ -418,13 +418,19 @@ class Connection(Peer):
         self.requests = []
         self.current = None
 
+    @property
+    def id(self):
+        """Of the current request: its answer's records need it."""
+        return self.current.id if self.current else 1
+
     def check(self, found):
         super().check(found)
         assert len(found.content) + len(found.padding) <= 65535, "too long for php: %r" % found
         if not found.content:
             assert not found.padding, "a terminator with padding: %r" % found
         assert found.type not in (GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE), "management record: %r" % found
-        assert found.id == (self.current.id if self.current else found.id) and found.id, "foreign id: %r" % found
+        ours = found.type == BEGIN or self.current is None or found.id == self.current.id
+        assert found.id and ours, "foreign id: %r" % (found,)
 
     def read_params(self):
         """BEGIN_REQUEST and PARAMS to their end; None if the connection ends instead."""
@@ -483,7 +489,7 @@ class Connection(Peer):
 
     def reply(self, body=b"ok", **options):
         self.current_done()
-        self.send(answer(body, self.current.id if self.current else 1, **options))
+        self.send(answer(body, self.id, **options))
 
     def is_open(self):
         """False if this side has closed, or the other side has, whether or not that was read already."""

@@ -76,9 +76,9 @@ static const struct scanner_owner owner = {on_header, on_pass, on_take, on_compl
 static const char wire[] = STDIN_ABC DATA_XY PARAMS_PQ STDIN_END STDIN_ABC;
 static const char clean[] = STDIN_CLEAN STDIN_END_CLEAN STDIN_CLEAN;
 
-static void check(size_t first, size_t step)
+static void check(size_t first, size_t step, uint16_t pass_id)
 {
-    struct scanner scanner = {.have = 0};
+    struct scanner scanner = {.pass_id = pass_id};
     struct seen seen = {.npassed = 0};
     size_t len = sizeof(wire) - 1;
     for (size_t at = 0; at < len;) {
@@ -93,7 +93,13 @@ static void check(size_t first, size_t step)
     assert_true(scanner_at_boundary(&scanner));
     assert_int_equal(seen.records, 5);
     assert_int_equal(seen.npassed, sizeof(clean) - 1);
-    assert_memory_equal(seen.passed, clean, sizeof(clean) - 1);
+    char expected[sizeof(clean)];
+    memcpy(expected, clean, sizeof(clean));
+    for (size_t at = 0; pass_id != 0 && at < sizeof(clean) - 1;) {
+        memcpy(expected + at + 2, (char[]){(char)(pass_id >> 8), (char)pass_id}, 2);
+        at += RECORD_HEADER + (size_t)expected[at + 5] + (size_t)expected[at + 6];
+    }
+    assert_memory_equal(seen.passed, expected, sizeof(clean) - 1);
     assert_int_equal(seen.ntaken, 2);
     assert_memory_equal(seen.taken, "pq", 2);
 }
@@ -102,9 +108,18 @@ static void test_any_cut_gives_the_same_bytes(void **state)
 {
     (void)state;
     for (size_t step = 1; step < sizeof(wire); step++)
-        check(0, step);
+        check(0, step, 0);
     for (size_t first = 1; first < sizeof(wire) - 1; first++)
-        check(first, sizeof(wire));
+        check(first, sizeof(wire), 0);
+}
+
+static void test_any_cut_gives_passing_records_their_new_id(void **state)
+{
+    (void)state;
+    for (size_t step = 1; step < sizeof(wire); step++)
+        check(0, step, 0x1f2e);
+    for (size_t first = 1; first < sizeof(wire) - 1; first++)
+        check(first, sizeof(wire), 1);
 }
 
 static void test_stops_behind_the_record_that_says_so(void **state)
@@ -161,6 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_any_cut_gives_the_same_bytes),
+        cmocka_unit_test(test_any_cut_gives_passing_records_their_new_id),
         cmocka_unit_test(test_stops_behind_the_record_that_says_so),
         cmocka_unit_test(test_another_version_fails),
         cmocka_unit_test(test_padding_that_reaches_too_far_is_left_out),
