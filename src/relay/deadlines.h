@@ -13,17 +13,20 @@
 #include <uv.h>
 
 enum deadline_kind {
-    DEADLINE_HEADER,  /* a front inside a request's parameters */
-    DEADLINE_LINGER,  /* a front that is drained before it is closed */
-    DEADLINE_QUEUE,   /* a request that waits for an application connection */
-    DEADLINE_CONNECT, /* an application connection being made */
-    DEADLINE_RETRY,   /* pause before the next try on a full backlog */
-    DEADLINE_SEND,    /* the application takes no bytes */
-    DEADLINE_FRONT,   /* the front takes no bytes */
-    DEADLINE_READ,    /* the application says nothing */
-    DEADLINE_IDLE,    /* an application connection kept for the next request */
-    DEADLINE_REQUEST, /* a whole request */
-    DEADLINE_REST,    /* a listener that rests after a failure */
+    DEADLINE_HEADER,   /* a front inside a request's parameters */
+    DEADLINE_LINGER,   /* a front that is drained before it is closed */
+    DEADLINE_QUEUE,    /* a request that waits for an application connection */
+    DEADLINE_CONNECT,  /* an application connection being made */
+    DEADLINE_RETRY,    /* pause before the next try on a full backlog */
+    DEADLINE_SEND,     /* the application takes no bytes */
+    DEADLINE_FRONT,    /* the front takes no bytes */
+    DEADLINE_READ,     /* the application says nothing */
+    DEADLINE_IDLE,     /* an application connection kept for the next request */
+    DEADLINE_REQUEST,  /* a whole request */
+    DEADLINE_REST,     /* a listener that rests after a failure */
+    DEADLINE_CGI_HELD, /* others on the standard output of a CGI program that has ended */
+    DEADLINE_CGI_EXIT, /* a CGI program that has closed its standard output */
+    DEADLINE_CGI_KILL, /* a CGI program that was told to end */
     DEADLINE_KINDS,
 };
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "relay/cgi_request.h"
 #include "relay/front.h"
 #include "relay/listener.h"
 #include "relay/request.h"
@@ -34,6 +35,11 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     case DEADLINE_REST:
         listener_wake(CONTAINER(deadline, struct listener, deadline));
         break;
+    case DEADLINE_CGI_HELD:
+    case DEADLINE_CGI_EXIT:
+    case DEADLINE_CGI_KILL:
+        cgi_request_expired(CONTAINER(deadline, struct cgi_request, deadline), deadline->kind);
+        break;
     default:
         upstream_expired(CONTAINER(deadline, struct upstream, deadline), deadline->kind);
         break;
@@ -53,6 +59,23 @@ static void set_durations(uint64_t *lasts, const struct config *config)
     lasts[DEADLINE_IDLE] = config->upstream.idle_timeout_ms;
     lasts[DEADLINE_REQUEST] = config->upstream.request_timeout_ms;
     lasts[DEADLINE_REST] = REST_MS;
+    lasts[DEADLINE_CGI_HELD] = CGI_HELD_MS;
+    lasts[DEADLINE_CGI_EXIT] = CGI_EXIT_MS;
+    lasts[DEADLINE_CGI_KILL] = CGI_KILL_MS;
+}
+
+/* The application is programs: one a request. */
+static int open_cgi(struct relay *relay)
+{
+    const struct config_upstream *config = &relay->config->upstream;
+    struct upstream_shared *shared = &relay->pool.shared;
+    int rc = cgi_open(&relay->cgi, relay->loop, &relay->poller, &relay->deadlines, &relay->log, config);
+    if (rc < 0)
+        return rc;
+    shared->dial = cgi_dial;
+    shared->dialled = &relay->cgi;
+    shared->name = config->cgi_root ? config->cgi_root : relay->cgi.programs.command[0];
+    return 0;
 }
 
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level)
@@ -74,6 +97,9 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     if (rc < 0)
         return rc;
     rc = outbox_open(&relay->outbox, &relay->poller);
+    if (rc < 0)
+        return rc;
+    rc = config->upstream.kind == UPSTREAM_CGI ? open_cgi(relay) : 0;
     if (rc < 0)
         return rc;
     relay->workspace = workspace_new(config->policy);
@@ -102,12 +128,14 @@ void relay_close(struct relay *relay)
     while (relay->fronts)
         front_end(relay->fronts);
     pool_close(&relay->pool);
+    cgi_close(&relay->cgi);
     poller_close(&relay->poller);
     deadlines_close(&relay->deadlines);
 }
 
 void relay_free(struct relay *relay)
 {
+    cgi_free(&relay->cgi);
     workspace_free(relay->workspace);
     outbox_close(&relay->outbox);
     free(relay->params);

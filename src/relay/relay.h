@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "ops/log.h"
 #include "realip/rewrite.h"
+#include "relay/cgi.h"
 #include "relay/pool.h"
 
 #define RELAY_BUFFER_SIZE 65536
@@ -29,6 +30,7 @@ struct relay {
     struct outbox outbox;
     struct deadlines deadlines;
     struct pool pool;
+    struct cgi cgi; /* what the pool's connections lead to if programs are run */
     struct workspace *workspace;
     struct param *params;  /* REALIP_MAX_PARAMS, of the request being started */
     char *buffer;          /* what is read from a front in this turn */

@@ -1,0 +1,70 @@
+#include "relay/cgi.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "relay/cgi_request.h"
+
+static void warn_of_writers(const struct cgi *cgi, const char *path)
+{
+    struct stat st;
+    if (fstat(cgi->programs.root.fd, &st) == 0 && (st.st_mode & S_IWOTH))
+        log_write(cgi->log, LOG_WARNING,
+                  "cgi_root = %s: anybody on this machine can write there, and so run programs as this user; "
+                  "take that permission away (chmod o-w)",
+                  path);
+}
+
+int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
+             const struct log *log, const struct config_upstream *config)
+{
+    char error[512];
+    *cgi = (struct cgi){.loop = loop, .poller = poller, .deadlines = deadlines, .log = log};
+    cgi->max_processes = config->max_processes;
+    int rc = cgi_programs_open(&cgi->programs, config, error, sizeof(error));
+    if (rc < 0) {
+        log_write(log, LOG_ERROR, "%s", error);
+        return rc;
+    }
+    if (config->cgi_root)
+        warn_of_writers(cgi, config->cgi_root);
+    else if (access(cgi->programs.command[0], X_OK) < 0)
+        log_write(log, LOG_WARNING, "cgi = %s: it cannot be run now: %s", cgi->programs.command[0],
+                  strerror(errno));
+    cgi->buffer = malloc(CGI_BUFFER_SIZE);
+    return cgi->buffer ? 0 : -ENOMEM;
+}
+
+int cgi_dial(void *dialled)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    int rc = cgi_request_open(dialled, ends[0]);
+    if (rc == 0)
+        return ends[1];
+    close(ends[1]);
+    return rc;
+}
+
+void cgi_close(struct cgi *cgi)
+{
+    struct cgi_request *next;
+    cgi->closed = true;
+    for (struct cgi_request *r = cgi->oldest; r; r = next) {
+        next = r->newer;
+        cgi_request_close(r);
+    }
+}
+
+void cgi_free(struct cgi *cgi)
+{
+    if (!cgi->loop)
+        return;
+    cgi_programs_close(&cgi->programs);
+    free(cgi->buffer);
+    cgi->buffer = NULL;
+}
