@@ -1,13 +1,22 @@
 #include "relay/deadlines.h"
 
 static void on_timer(uv_timer_t *timer);
+static void on_check(uv_check_t *check);
+
+/* Only there to keep libuv from waiting. */
+static void on_idle(uv_idle_t *idle)
+{
+    (void)idle;
+}
 
 void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
                     void (*expired)(struct deadlines *, struct deadline *))
 {
     *deadlines = (struct deadlines){.loop = loop, .expired = expired};
     uv_timer_init(loop, &deadlines->timer);
-    deadlines->timer.data = deadlines;
+    uv_check_init(loop, &deadlines->check);
+    uv_idle_init(loop, &deadlines->idle);
+    deadlines->timer.data = deadlines->check.data = deadlines;
     for (int i = 0; i < DEADLINE_KINDS; i++)
         deadlines->lists[i].previous = deadlines->lists[i].next = &deadlines->lists[i];
 }
@@ -15,6 +24,8 @@ void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
 void deadlines_close(struct deadlines *deadlines)
 {
     uv_close((uv_handle_t *)&deadlines->timer, NULL);
+    uv_close((uv_handle_t *)&deadlines->check, NULL);
+    uv_close((uv_handle_t *)&deadlines->idle, NULL);
 }
 
 static void arm(struct deadlines *deadlines, uint64_t at)
@@ -50,9 +61,22 @@ void deadline_stop(struct deadline *deadline)
     deadline->previous = deadline->next = NULL;
 }
 
+/*
+ * libuv runs timers before it looks at the sockets. Where the whole process stood still (a paused container,
+ * a machine that was moved), what came in time may still lie there: expire behind one more look.
+ */
 static void on_timer(uv_timer_t *timer)
 {
     struct deadlines *deadlines = timer->data;
+    uv_idle_start(&deadlines->idle, on_idle);
+    uv_check_start(&deadlines->check, on_check);
+}
+
+static void on_check(uv_check_t *check)
+{
+    struct deadlines *deadlines = check->data;
+    uv_check_stop(&deadlines->check);
+    uv_idle_stop(&deadlines->idle);
     uint64_t now = uv_now(deadlines->loop);
     uint64_t next = 0;
     for (int i = 0; i < DEADLINE_KINDS; i++) {

@@ -40,7 +40,9 @@ struct deadline {
 struct deadlines {
     uv_loop_t *loop;
     uv_timer_t timer;
-    uint64_t armed; /* when the timer fires, 0: not running */
+    uv_check_t check; /* behind the look at the sockets that follows the timer */
+    uv_idle_t idle;   /* makes that look one that does not wait */
+    uint64_t armed; /* when the timer fires, or fired if what expired is still to be dealt with; 0: neither */
     uint64_t lasts[DEADLINE_KINDS];
     struct deadline lists[DEADLINE_KINDS];                                   /* circular, with a sentinel */
     void (*expired)(struct deadlines *deadlines, struct deadline *deadline); /* it is stopped already */

@@ -228,6 +228,27 @@ class TimeOuts(RelayTest):
         client.send(record(STDIN))
         self.assert_answer(client.read_response(), b"." * 27)
 
+    def test_answer_that_came_while_the_shim_stood_still(self):
+        """A machine or a container that was paused: what the application said in time counts."""
+        go_on, answered = threading.Event(), threading.Event()
+
+        def script(connection):
+            connection.read_request()
+            assert go_on.wait(PATIENCE)
+            connection.reply(b"in time")
+            answered.set()
+        self.start(script, upstream="read_timeout = 2s")
+        client = self.client()
+        client.send(request(PLAIN))
+        self.app.wait_requests(1)
+        began = time.monotonic()
+        self.shim.freeze()
+        go_on.set()
+        self.assertTrue(answered.wait(PATIENCE))
+        wait_for(lambda: time.monotonic() - began > 2.1, what="time to pass")
+        self.shim.thaw()
+        self.assert_answer(client.read_response(), b"in time")
+
     def test_request_timeout_is_for_the_whole(self):
         def script(connection):
             connection.read_request()

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -109,6 +110,38 @@ static void test_no_duration_never_expires(void **state)
     assert_int_equal(nexpired, 0);
 }
 
+static struct deadline *stopped_by_socket;
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+    (void)status;
+    (void)events;
+    deadline_stop(stopped_by_socket);
+    uv_close((uv_handle_t *)poll, NULL);
+}
+
+static void test_what_came_meanwhile_is_seen_first(void **state)
+{
+    (void)state;
+    struct deadline a = {0}, b = {0};
+    uv_poll_t poll;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    uv_poll_init(&loop, &poll, ends[0]);
+    uv_poll_start(&poll, UV_READABLE, on_readable);
+    stopped_by_socket = &a;
+    deadline_start(&deadlines, &a, DEADLINE_HEADER);
+    deadline_start(&deadlines, &b, DEADLINE_HEADER);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    while (uv_hrtime() / 1000000 < a.at)
+        continue; /* the process stands still */
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(nexpired, 1);
+    assert_ptr_equal(expired[0], &b);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -116,7 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_expire_in_order_of_time),        TEST(test_stopped_does_not_expire),
         TEST(test_starting_again_counts_from_now), TEST(test_may_start_again_while_expiring),
-        TEST(test_no_duration_never_expires),
+        TEST(test_no_duration_never_expires),      TEST(test_what_came_meanwhile_is_seen_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
