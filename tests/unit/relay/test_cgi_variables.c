@@ -157,7 +157,7 @@ static void test_many(void **state)
     assert_int_equal(cgi_variables_make(&made, nothing, params, 2 * MANY), 0);
     for (size_t i = 0; i < MANY; i++) {
         char expected[32];
-        snprintf(expected, sizeof(expected), "%s=first", names[i]);
+        snprintf(expected, sizeof(expected), "HTTP_%zu=first", i);
         assert_string_equal(made.list[i], expected);
     }
     assert_string_equal(made.list[MANY], "GATEWAY_INTERFACE=CGI/1.1");
