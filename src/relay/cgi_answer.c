@@ -30,7 +30,7 @@ static void send_bytes(struct cgi_request *r, char *data, size_t len)
 }
 
 /* The ends of the streams that were used, and END_REQUEST; returns the length. */
-static size_t encode_end(const struct cgi_request *r, char *out, uint32_t app_status, uint8_t protocol_status)
+static size_t encode_end(const struct cgi_request *r, char *out, uint32_t app_status)
 {
     char *at = out;
     if (r->complained) {
@@ -39,14 +39,14 @@ static size_t encode_end(const struct cgi_request *r, char *out, uint32_t app_st
     }
     record_encode(at, FCGI_STDOUT, r->id, 0, 0);
     at += RECORD_HEADER;
-    record_encode_end(at, r->id, app_status, protocol_status);
+    record_encode_end(at, r->id, app_status, FCGI_REQUEST_COMPLETE);
     return (size_t)(at - out) + RECORD_FIXED;
 }
 
-static void send_end(struct cgi_request *r, uint32_t app_status, uint8_t protocol_status)
+static void send_end(struct cgi_request *r, uint32_t app_status)
 {
     char wire[2 * RECORD_HEADER + RECORD_FIXED];
-    send_bytes(r, wire, encode_end(r, wire, app_status, protocol_status));
+    send_bytes(r, wire, encode_end(r, wire, app_status));
 }
 
 static void send_page(struct cgi_request *r, int status)
@@ -69,7 +69,7 @@ static void send_page(struct cgi_request *r, int status)
     size_t len = page_print(wire + RECORD_HEADER, page);
     record_encode(wire, FCGI_STDOUT, r->id, (uint16_t)len, 0);
     len += RECORD_HEADER;
-    send_bytes(r, wire, len + encode_end(r, wire + len, 0, FCGI_REQUEST_COMPLETE));
+    send_bytes(r, wire, len + encode_end(r, wire + len, 0));
 }
 
 void cgi_answer_refuse(struct cgi_request *r, int status)
@@ -78,9 +78,12 @@ void cgi_answer_refuse(struct cgi_request *r, int status)
     cgi_request_close_when_written(r);
 }
 
+/* Nothing else: then the relay makes a page of it. */
 void cgi_answer_refuse_role(struct cgi_request *r)
 {
-    send_end(r, 0, FCGI_UNKNOWN_ROLE);
+    char wire[RECORD_FIXED];
+    record_encode_end(wire, r->id, 0, FCGI_UNKNOWN_ROLE);
+    send_bytes(r, wire, sizeof(wire));
     cgi_request_close_when_written(r);
 }
 
@@ -159,7 +162,7 @@ static void send_last(struct cgi_request *r)
         uint32_t status = over ? (uint32_t)WEXITSTATUS(r->exit_status) : 0;
         if (status != 0)
             log_end(r, CGI_LIMIT_STATUS, LOG_INFO, " after its answer");
-        send_end(r, status, FCGI_REQUEST_COMPLETE);
+        send_end(r, status);
     }
 }
 

@@ -16,11 +16,6 @@ static struct cgi_request *of_stream(struct watch *watch)
     return (struct cgi_request *)((char *)watch - offsetof(struct cgi_request, stream.watch));
 }
 
-static struct cgi_request *of_input(struct watch *watch)
-{
-    return (struct cgi_request *)((char *)watch - offsetof(struct cgi_request, input));
-}
-
 bool cgi_request_may_log(struct cgi_request *r, enum cgi_limit limit)
 {
     unsigned suppressed;
@@ -28,92 +23,6 @@ bool cgi_request_may_log(struct cgi_request *r, enum cgi_limit limit)
     if (may && suppressed > 0)
         log_write(r->cgi->log, LOG_WARNING, "%u more events like the next one were left out", suppressed);
     return may;
-}
-
-/* ---- the body, to the program ---- */
-
-static void close_input(struct cgi_request *r)
-{
-    buffer_free(&r->body);
-    poller_close_fd(r->cgi->poller, &r->input);
-}
-
-/* 0: the pipe is full; -EPIPE: the program does not read, which is its right. */
-static ssize_t write_input(struct cgi_request *r, const struct iovec *piece, int count)
-{
-    ssize_t n;
-    do
-        n = writev(r->input.fd, piece, count);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        return errno == EAGAIN ? 0 : -errno;
-    return n;
-}
-
-static void await_room(struct cgi_request *r)
-{
-    int rc = 0;
-    if (r->input.added) {
-        rc = poller_want_write(r->cgi->poller, &r->input, true);
-    } else {
-        r->input.want_write = true;
-        rc = poller_add(r->cgi->poller, &r->input);
-    }
-    if (rc < 0)
-        cgi_request_cancel(r);
-}
-
-static void flush_body(struct cgi_request *r)
-{
-    while (r->body.len > 0) {
-        struct iovec piece = {r->body.data + r->body.start, r->body.len};
-        ssize_t n = write_input(r, &piece, 1);
-        if (n < 0) {
-            close_input(r);
-            return;
-        }
-        if (n == 0) {
-            await_room(r);
-            return;
-        }
-        buffer_consume(&r->body, (size_t)n);
-    }
-    if (r->body_ended)
-        close_input(r);
-}
-
-/* What this turn's records brought. */
-static void push_body(struct cgi_request *r)
-{
-    const struct gather *gather = &r->cgi->gather;
-    size_t taken = 0;
-    if (r->state == CGI_RUNS && r->input.fd < 0)
-        return; /* the program has closed it */
-    if (r->state == CGI_RUNS && r->body.len == 0 && gather->bytes > 0) {
-        ssize_t n = write_input(r, gather->piece, gather->count);
-        if (n < 0) {
-            close_input(r);
-            return;
-        }
-        taken = (size_t)n;
-    }
-    if (taken < gather->bytes && buffer_append_gather(&r->body, gather, taken) < 0) {
-        cgi_request_cancel(r);
-        return;
-    }
-    if (r->state == CGI_RUNS)
-        flush_body(r);
-}
-
-static void on_input(struct watch *watch)
-{
-    struct cgi_request *r = of_input(watch);
-    if (watch->gone)
-        close_input(r);
-    else if (watch->writable)
-        flush_body(r);
-    if (r->state == CGI_RUNS && r->body.len == 0 && r->stream.watch.readable)
-        poller_again(r->cgi->poller, &r->stream.watch);
 }
 
 /* ---- starting ---- */
@@ -151,7 +60,7 @@ static void close_theirs(struct cgi_request *r)
 
 void cgi_request_close_pipes(struct cgi_request *r, bool output)
 {
-    close_input(r);
+    cgi_body_close(r);
     error_pipe_close(&r->errors);
     if (output)
         poller_close_fd(r->cgi->poller, &r->output);
@@ -200,6 +109,7 @@ static void on_started(struct cgi_request *r)
                   "give the shim this variable, and name it in [upstream] environment",
                   r->start.name, r->start.refused);
     cgi_answer_open(r);
+    cgi_body_open(r);
     int rc = process_watch(cgi->poller, &r->process, pid);
     if (rc == 0 && r->state == CGI_STARTS)
         rc = poller_add(cgi->poller, &r->output);
@@ -212,7 +122,7 @@ static void on_started(struct cgi_request *r)
     } else {
         r->state = CGI_RUNS;
         error_pipe_resume(&r->errors);
-        flush_body(r);
+        cgi_body_flush(r);
         if (r->stream.watch.readable)
             poller_again(cgi->poller, &r->stream.watch);
     }
@@ -244,8 +154,11 @@ static void on_worked(uv_work_t *work, int status)
 
 static void start(struct cgi_request *r)
 {
+    uint16_t role = record_decode_begin(r->begin).role;
     r->state = CGI_STARTS;
-    if (record_decode_begin(r->begin).role == FCGI_FILTER) {
+    if (role == FCGI_AUTHORIZER)
+        r->body_ended = true; /* it has none, not even an empty one */
+    if (role == FCGI_FILTER) {
         if (cgi_request_may_log(r, CGI_LIMIT_ROLE))
             log_write(
                 r->cgi->log, LOG_WARNING,
@@ -280,7 +193,7 @@ static enum scan_verdict on_header(void *context, const struct record *record)
     case FCGI_PARAMS:
         return r->params_ended ? SCAN_FAIL : SCAN_TAKE;
     case FCGI_STDIN:
-        return r->params_ended && !r->body_ended ? SCAN_TAKE : SCAN_FAIL;
+        return r->body_ended ? SCAN_SKIP : r->params_ended ? SCAN_TAKE : SCAN_FAIL;
     default:
         return SCAN_SKIP; /* the second body of a filter */
     }
@@ -343,7 +256,7 @@ static void read_request(struct cgi_request *r)
         if (r->params_ended && r->state == CGI_READS)
             start(r);
         if (r->state == CGI_STARTS || r->state == CGI_RUNS)
-            push_body(r);
+            cgi_body_push(r);
     }
 }
 
@@ -527,8 +440,7 @@ int cgi_request_open(struct cgi *cgi, int fd)
     r->cgi = cgi;
     r->stream.watch = (struct watch){.fd = fd, .ready = on_ready, .destroy = on_destroy};
     r->stream.settled = on_settled;
-    r->input = (struct watch){.fd = -1, .ready = on_input};
-    r->output.fd = r->errors.watch.fd = r->process.watch.fd = -1;
+    r->input.fd = r->output.fd = r->errors.watch.fd = r->process.watch.fd = -1;
     r->start = (struct cgi_start){.programs = &cgi->programs, .fds = {-1, -1, -1}};
     int rc = poller_add(cgi->poller, &r->stream.watch);
     if (rc < 0) {

@@ -59,7 +59,7 @@ void cgi_request_close(struct cgi_request *request);
 /* A deadline of it is over. */
 void cgi_request_expired(struct cgi_request *request, enum deadline_kind kind);
 
-/* ---- between cgi_request.c and cgi_answer.c ---- */
+/* ---- between cgi_request.c, cgi_body.c and cgi_answer.c ---- */
 
 /* The answer is not wanted any more, or cannot be written: closes the connection, and ends the program. */
 void cgi_request_cancel(struct cgi_request *request);
@@ -79,13 +79,25 @@ void cgi_request_reap(struct cgi_request *request, bool kill_group);
 /* Frees it if nothing is left to wait for. */
 void cgi_request_settle(struct cgi_request *request);
 
+/* The program runs: its input may be watched. */
+void cgi_body_open(struct cgi_request *request);
+
+/* Takes the piece of the body that lies in cgi.gather; the rest of it waits in request.body. */
+void cgi_body_push(struct cgi_request *request);
+
+/* Writes what waits, and ends the program's input behind the last of it. */
+void cgi_body_flush(struct cgi_request *request);
+
+/* The program gets no more. */
+void cgi_body_close(struct cgi_request *request);
+
 /* The program runs: from here on its output becomes the answer. */
 void cgi_answer_open(struct cgi_request *request);
 
 /* Answers with a page of our own. */
 void cgi_answer_refuse(struct cgi_request *request, int status);
 
-/* Ends the request with no page at all. */
+/* Ends a request that no CGI program can serve. */
 void cgi_answer_refuse_role(struct cgi_request *request);
 
 /* Goes on with the program's output: the connection takes bytes again. */
