@@ -2,17 +2,21 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
+/* Descriptors looked at one by one. */
+#define CLOSE_MAX 65536
 
 /* ---- starting ---- */
 
@@ -22,11 +26,38 @@ struct report {
     int error;
 };
 
+/* Signals that are not as programs expect them: asked for once, since asking takes as long as all the rest.
+ */
+static sigset_t changed_signals;
+
+static void find_changed_signals(void)
+{
+    sigemptyset(&changed_signals);
+    for (int i = 1; i < NSIG; i++) {
+        struct sigaction action;
+        if (sigaction(i, NULL, &action) == 0 && action.sa_handler != SIG_DFL)
+            sigaddset(&changed_signals, i);
+    }
+    /* We ignore it ourselves, sooner or later. */
+    sigaddset(&changed_signals, SIGPIPE);
+
+    /* A launcher that ignores its children's ends has us ignore those of ours: pids would be reused unasked.
+     */
+    struct sigaction action;
+    if (sigaction(SIGCHLD, NULL, &action) == 0 &&
+        (action.sa_handler == SIG_IGN || (action.sa_flags & SA_NOCLDWAIT))) {
+        action.sa_handler = action.sa_handler == SIG_IGN ? SIG_DFL : action.sa_handler;
+        action.sa_flags &= ~SA_NOCLDWAIT;
+        sigaction(SIGCHLD, &action, NULL);
+    }
+}
+
+/* exec does it for handlers only, and the mask ends before that. */
 static void default_signals(void)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
     for (int i = 1; i < NSIG; i++) {
-        if (i != SIGKILL && i != SIGSTOP)
+        if (sigismember(&changed_signals, i) == 1)
             sigaction(i, &action, NULL);
     }
 }
@@ -34,14 +65,15 @@ static void default_signals(void)
 /* Puts fds where the program expects them. A descriptor that is its own target must lose close-on-exec. */
 static int place_descriptors(const int *fds)
 {
-    int moved[3];
+    int from[3];
     for (int i = 0; i < 3; i++) {
-        moved[i] = fds[i] == i ? i : fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
-        if (moved[i] < 0)
+        /* One that stands where another goes makes room first. */
+        from[i] = fds[i] >= 3 || fds[i] == i ? fds[i] : fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+        if (from[i] < 0)
             return -1;
     }
     for (int i = 0; i < 3; i++) {
-        if (moved[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(moved[i], i) < 0)
+        if (from[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(from[i], i) < 0)
             return -1;
     }
     return 0;
@@ -51,12 +83,23 @@ static int place_descriptors(const int *fds)
 static void close_the_rest(void)
 {
 #ifdef SYS_close_range
-    syscall(SYS_close_range, 3U, ~0U, 0U);
+    if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
+        return;
 #endif
+    /* A kernel before 5.9, or a sandbox that does not know the call. */
+    struct rlimit limit;
+    int end =
+        getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < CLOSE_MAX ? (int)limit.rlim_cur : CLOSE_MAX;
+    for (int fd = 3; fd < end; fd++)
+        close(fd);
 }
 
-/* In the child, on our memory: writes nothing but the report. */
-static void run(const struct process_plan *plan, pid_t parent, struct report *report)
+/*
+ * In the child, on our memory: writes nothing but the report. Never inlined, so that its variables have
+ * places of their own: for a compiler, nothing of process_spawn's is needed any more on the way to _exit.
+ */
+__attribute__((noinline)) static void run(const struct process_plan *plan, pid_t parent,
+                                          volatile struct report *report)
 {
     report->step = PROCESS_START;
     setsid();
@@ -82,11 +125,14 @@ static void run(const struct process_plan *plan, pid_t parent, struct report *re
  * with our memory, which holds the trust lists and the connections.
  *
  * The child borrows our memory and this thread's stack until it has started the program. No signal may run a
- * handler of ours in it.
+ * handler of ours in it. What it reports is volatile, or the compiler may keep it from us: nothing that it
+ * knows of reads it between the child's writing and its end.
  */
 pid_t process_spawn(const struct process_plan *plan, enum process_step *failed)
 {
-    struct report report = {.error = 0};
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_changed_signals);
+    volatile struct report report = {.error = 0};
     sigset_t all;
     sigset_t before;
     sigfillset(&all);
@@ -115,17 +161,17 @@ pid_t process_spawn(const struct process_plan *plan, enum process_step *failed)
 /* 0 or a negative errno. */
 static int check_candidate(const char *directory, size_t length, const char *name, char *path, size_t size)
 {
-    if (length == 0) {
-        directory = ".";
-        length = 1;
-    }
+    struct stat found;
     size_t total = length + 1 + strlen(name) + 1;
-    if (total > size)
-        return -ENAMETOOLONG;
+    /* Where we happen to work is no place to take programs from. */
+    if (length == 0 || directory[0] != '/' || total > size)
+        return -ENOENT;
     memcpy(path, directory, length);
     path[length] = '/';
     memcpy(path + length + 1, name, total - length - 1);
-    return access(path, X_OK) == 0 ? 0 : -errno;
+    if (stat(path, &found) < 0 || access(path, X_OK) < 0)
+        return -errno;
+    return S_ISREG(found.st_mode) ? 0 : -EACCES;
 }
 
 int process_find(const char *name, char *path, size_t size)

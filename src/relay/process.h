@@ -2,7 +2,7 @@
  * Programs that the shim starts: how they begin, how their end is noticed, how they are made to end.
  *
  * process_spawn blocks until the program runs or could not be run, and is thread-safe; the rest belongs to
- * the loop.
+ * the loop. Signals that are ignored, and handled, are to be so before the first program is started.
  */
 #ifndef RELAY_PROCESS_H
 #define RELAY_PROCESS_H
@@ -12,12 +12,12 @@
 #include "relay/poller.h"
 
 struct process_plan {
-    const char *file;       /* a path with a slash in it */
+    const char *file;       /* a path with a slash in it; a relative one is seen from directory */
     char *const *arguments; /* argv */
     char *const *variables; /* the whole environment */
     const char *directory;  /* to work in, NULL: ours */
     int fds[3]; /* its descriptors 0, 1 and 2; it gets no other. May be any of ours, and the same ones */
-    int parent_death; /* the signal that it gets if the shim dies, 0: none */
+    int parent_death; /* the signal that it gets if the thread that starts it dies, 0: none */
 };
 
 /* What of starting a program failed. */
@@ -29,8 +29,11 @@ enum process_step { PROCESS_START, PROCESS_DIRECTORY, PROCESS_EXEC };
  */
 pid_t process_spawn(const struct process_plan *plan, enum process_step *failed);
 
-/* Where PATH (or "/usr/local/bin:/usr/bin:/bin") has the program; a name with a slash as it is. 0, or a
- * negative errno: -ENOENT, or -EACCES if there is one that may not be executed. */
+/*
+ * Where PATH (or "/usr/local/bin:/usr/bin:/bin") has the program; a name with a slash as it is, unlooked at.
+ * Parts of PATH that are not absolute are passed over. 0, or a negative errno: -ENOENT, or -EACCES if there
+ * is but one that may not be executed, or -ENAMETOOLONG. Reads the environment.
+ */
 int process_find(const char *name, char *path, size_t size);
 
 /*
