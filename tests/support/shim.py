@@ -185,9 +185,13 @@ class Shim:
         self._checked = False
         self._text = []
         self._lock = threading.Condition()
-        self.process = subprocess.Popen(
-            command, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, cwd=self.dir)
+        try:
+            self.process = subprocess.Popen(
+                command, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE, cwd=self.dir)
+        except OSError:
+            self._forget_dir()
+            raise
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
