@@ -1,9 +1,15 @@
+#include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "config/config.h"
+#include "config/values.h"
+#include "relay/process.h"
 
 static const struct cli_option table[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
@@ -25,6 +31,41 @@ static void print_endpoints(const struct endpoint *endpoints, size_t count)
             printf("%s%s", i ? ", " : "", endpoints[i].text);
 }
 
+static void print_command(char *const *command)
+{
+    for (; *command; command++) {
+        bool quoted = **command == '\0' || strpbrk(*command, " \t\"'");
+        const char *quote = !quoted ? "" : strchr(*command, '"') ? "'" : "\"";
+        printf(" %s%s%s", quote, *command, quote);
+    }
+}
+
+static void print_application(const struct config_upstream *upstream)
+{
+    switch (upstream->kind) {
+    case UPSTREAM_ADDRESS:
+        printf("sends to ");
+        print_endpoints(upstream->addresses, upstream->naddresses);
+        break;
+    case UPSTREAM_COMMAND:
+        printf("starts ");
+        print_count(upstream->processes, "process of", "processes of");
+        print_command(upstream->command);
+        break;
+    case UPSTREAM_CGI:
+        if (upstream->cgi_root)
+            printf("runs the CGI programs in %s", upstream->cgi_root);
+        else
+            printf("runs the CGI program");
+        if (upstream->command)
+            print_command(upstream->command);
+        printf(", at most %u at a time", upstream->max_processes);
+        break;
+    default:
+        printf("has no [upstream] yet");
+    }
+}
+
 static void print_summary(const struct config *config, const char *margin)
 {
     printf("%s%s: configuration is valid\n", margin, config->path);
@@ -42,13 +83,86 @@ static void print_summary(const struct config *config, const char *margin)
     } else {
         printf("has no [listen] yet");
     }
-    if (config->upstream.naddresses) {
-        printf("; sends to ");
-        print_endpoints(config->upstream.addresses, config->upstream.naddresses);
-        putchar('\n');
-    } else {
-        printf("; has no [upstream] yet\n");
-    }
+    printf("; ");
+    print_application(&config->upstream);
+    putchar('\n');
+}
+
+/* ---- programs, as they are on this machine now ---- */
+
+static void report(const struct config *config, struct messages *messages, bool error, const char *key,
+                   const char *text, const char *why)
+{
+    messages_add(messages, error, config->path, config_find_line(config, "upstream", key), "%s = \"%s\": %s",
+                 key, value_quote(slice_of(text)).text, why);
+}
+
+static void check_writers(const struct config *config, struct messages *messages, const char *key,
+                          const char *path, const struct stat *found)
+{
+    if (found->st_mode & S_IWOTH)
+        report(config, messages, false, key, path,
+               S_ISDIR(found->st_mode)
+                   ? "every user of this machine can put programs there; take the right away, chmod o-w"
+                   : "every user of this machine can change this program; take the right away, chmod o-w");
+}
+
+/* NULL, or why path cannot be run. */
+static const char *judge_program(const char *path, struct stat *found)
+{
+    if (stat(path, found) < 0)
+        return errno == ENOENT ? "no such file; install the program, or correct the path" : strerror(errno);
+    if (S_ISDIR(found->st_mode))
+        return "a directory; write the path of the program in it";
+    if (!S_ISREG(found->st_mode))
+        return "no regular file; write the path of a program";
+    if (access(path, X_OK) < 0)
+        return errno == EACCES ? "may not be executed; give the right to, chmod +x" : strerror(errno);
+    return NULL;
+}
+
+static void check_program(const struct config *config, struct messages *messages, const char *key)
+{
+    const char *name = config->upstream.command[0];
+    char path[PATH_MAX];
+    struct stat found = {0};
+    int rc = process_find(name, path, sizeof(path));
+    const char *why = rc == -ENOENT   ? "not in PATH; install the program, or write its absolute path"
+                      : rc == -EACCES ? "in PATH, but may not be executed; give the right to, chmod +x"
+                      : rc < 0        ? strerror(-rc)
+                                      : judge_program(path, &found);
+    if (why)
+        report(config, messages, true, key, name, why);
+    else
+        check_writers(config, messages, key, path, &found);
+}
+
+static void check_root(const struct config *config, struct messages *messages)
+{
+    const char *root = config->upstream.cgi_root;
+    struct stat found = {0};
+    if (stat(root, &found) < 0)
+        report(config, messages, true, "cgi_root", root,
+               errno == ENOENT ? "no such directory; create it, or correct the path" : strerror(errno));
+    else if (!S_ISDIR(found.st_mode))
+        report(config, messages, true, "cgi_root", root,
+               "not a directory; write that of the programs, or cgi = PROGRAM for a single one");
+    else
+        check_writers(config, messages, "cgi_root", root, &found);
+}
+
+/* False after an error. */
+static bool check_programs(const struct config *config)
+{
+    struct messages messages = {0};
+    if (config->upstream.cgi_root && config->upstream.kind == UPSTREAM_CGI)
+        check_root(config, &messages);
+    else if (config->upstream.command)
+        check_program(config, &messages, config->upstream.kind == UPSTREAM_CGI ? "cgi" : "command");
+    bool fine = messages.errors == 0;
+    messages_print(&messages, stderr);
+    messages_free(&messages);
+    return fine;
 }
 
 int cli_check(int argc, char **argv)
@@ -68,6 +182,10 @@ int cli_check(int argc, char **argv)
     struct config *config = cli_load_config(path);
     if (!config)
         return CLI_FAILED;
+    if (!check_programs(config)) {
+        config_free(config);
+        return CLI_FAILED;
+    }
     /* With -v all of the output is an INI file, so that it can be saved and used; the summary is a comment.
      */
     print_summary(config, verbose ? "# " : "");

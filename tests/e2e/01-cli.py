@@ -200,6 +200,98 @@ class Check(CliTest):
         self.assertEqual(second.split("\n\n", 1)[1], text.split("\n\n", 1)[1])
 
 
+class CheckPrograms(CliTest):
+    """What check says of programs that the shim starts: as they are on this machine."""
+
+    def setUp(self):
+        super().setUp()
+        self.program = self.add("app", 0o755)
+
+    def add(self, name, mode, text="#!/bin/sh\n"):
+        path = self.write(text, name)
+        os.chmod(path, mode)
+        return path
+
+    def ini(self, *lines):
+        return self.write("[proxy lb]\ntrust = 10.0.0.1\n[upstream]\n" + "".join(line + "\n" for line in lines))
+
+    def assert_summary(self, expected, *lines, stderr="", path=None):
+        options = {"env": {**os.environ, "PATH": path}} if path else {}
+        done = self.succeed("check", "-c", self.ini(*lines), **options)
+        self.assertEqual(done.stdout.splitlines()[-1], "  has no [listen] yet; " + expected)
+        self.assertEqual(done.stderr, stderr)
+
+    def assert_refused(self, message, *lines, path=None):
+        """The key of line 4 is to blame."""
+        options = {"env": {**os.environ, "PATH": path}} if path else {}
+        self.refuse(1, "fcgi-realip: error: %s/test.ini:4: %s\n" % (self.dir, message), "check", "-c", self.ini(*lines),
+                    **options)
+
+    def test_summary(self):
+        self.assert_summary("starts 1 process of " + self.program, "command = " + self.program)
+        self.assert_summary("starts 4 processes of %s -b \"x y\" '\"' \"\"" % self.program,
+                            "command = %s -b 'x y' '\"' ''" % self.program, "processes = 4")
+        self.assert_summary("starts 1 process of app", "command = app", path="/nonexistent:" + self.dir)
+        self.assert_summary("runs the CGI program %s x, at most 16 at a time" % self.program, "cgi = %s x" % self.program)
+        self.assert_summary("runs the CGI programs in %s, at most 3 at a time" % self.dir, "cgi = script",
+                            "cgi_root = %s//." % self.dir, "max_processes = 3")
+        self.assert_summary("has no [upstream] yet", "processes = 4")
+
+    def test_verbose_prints_a_configuration(self):
+        for lines in (["command = %s 'a  b' \"\"" % self.program, "processes = 3", "environment = A, B"],
+                      ["cgi = " + self.program], ["cgi = script", "cgi_root = " + self.dir]):
+            text = self.succeed("check", "-v", "-c", self.ini(*lines)).stdout
+            for line in lines:
+                self.assertIn("\n%s\n" % line, text)
+            again = self.write(text, "again.ini")
+            second = self.succeed("check", "-v", "-c", again).stdout
+            self.assertEqual(second.split("\n\n", 1)[1], text.split("\n\n", 1)[1])
+
+    def test_program_that_cannot_be_run(self):
+        data = self.add("data", 0o644)
+        folder = self.dir + "/folder"
+        os.mkdir(folder)
+        fifo = self.dir + "/fifo"
+        os.mkfifo(fifo, 0o755)
+        for path, why in (("/nonexistent/app", "no such file; install the program, or correct the path"),
+                          (data, "may not be executed; give the right to, chmod +x"),
+                          (data + "/x", "Not a directory"),
+                          (folder, "a directory; write the path of the program in it"),
+                          (fifo, "no regular file; write the path of a program")):
+            for key in ("command", "cgi"):
+                with self.subTest(path, key=key):
+                    self.assert_refused('%s = "%s": %s' % (key, path, why), "%s = %s -x" % (key, path))
+        self.assert_refused('command = "nonexistent": not in PATH; install the program, or write its absolute path',
+                            "command = nonexistent -x", path="/nonexistent:" + self.dir)
+        self.assert_refused('cgi = "data": in PATH, but may not be executed; give the right to, chmod +x',
+                            "cgi = data", path="/nonexistent:" + self.dir)
+
+    def test_root_that_is_none(self):
+        self.assert_refused('cgi_root = "/nonexistent": no such directory; create it, or correct the path',
+                            "cgi_root = /nonexistent", "cgi = script")
+        self.assert_refused('cgi_root = "%s": not a directory; write that of the programs, or cgi = PROGRAM for a single '
+                            "one" % self.program, "cgi_root = " + self.program, "cgi = script")
+        self.assert_refused('cgi_root = "%s/x": Not a directory' % self.program, "cgi_root = %s/x" % self.program,
+                            "cgi = script")
+
+    def test_what_everybody_can_write(self):
+        os.chmod(self.program, 0o757)
+        for key in ("command", "cgi"):
+            lines = ["%s = %s" % (key, self.program)]
+            done = self.succeed("check", "-c", self.ini(*lines))
+            self.assertEqual(done.stderr, 'fcgi-realip: warning: %s/test.ini:4: %s = "%s": every user of this machine can '
+                             "change this program; take the right away, chmod o-w\n" % (self.dir, key, self.program))
+        os.chmod(self.dir, 0o1777)
+        done = self.succeed("check", "-c", self.ini("cgi = script", "cgi_root = " + self.dir))
+        self.assertEqual(done.stderr, 'fcgi-realip: warning: %s/test.ini:5: cgi_root = "%s": every user of this machine can '
+                         "put programs there; take the right away, chmod o-w\n" % (self.dir, self.dir))
+
+    def test_only_check_looks(self):
+        """explain is about addresses, and may run on another machine."""
+        path = self.ini("command = /nonexistent/app")
+        self.assertEqual(self.succeed("explain", "-c", path, "--peer", "10.0.0.1").stderr, "")
+
+
 GROUPS = """
 [proxy lb]
 trust = 10.0.0.0/8 unix:

@@ -186,8 +186,11 @@ class Facts(Folder):
         self.assertGreater(len(examples), 3)
         for text in examples + blocks_of_readme("ini"):
             result = run("check", "-c", self.write("example.ini", text.replace("\\e", "\\")))
-            self.assertEqual(result.returncode, 0, text + result.stderr)
-            self.assertNotIn("error", result.stderr)
+            # The programs of the examples need not be on this machine.
+            errors = [line for line in result.stderr.splitlines() if "error" in line
+                      and not re.search("no such file; install|not in PATH; install|no such directory; create", line)]
+            self.assertEqual(errors, [], text)
+            self.assertIn(result.returncode, (0, 1), text)
 
     def test_sample_has_every_setting(self):
         """etc/fcgi-realip.ini names every setting with the page's default, and is valid with all of them in force."""
