@@ -97,8 +97,7 @@ static int answer(const char *page, size_t len, int status)
     return output != CLI_OK ? output : status;
 }
 
-/* The web server's user reads on standard error why; the client is told no more than this. */
-static int answer_failure(int status)
+int cgi_answer_failure(int status)
 {
     static const struct page pages[] = {
         {500, "Internal Server Error", "The server cannot run this program."},
@@ -119,8 +118,7 @@ static int answer_refusal(int status)
     return answer(text, page_format(text, status), CLI_OK);
 }
 
-/* What check warns of would fill the web server's log with every request; errors are said. */
-static struct config *load(const char *path)
+struct config *cgi_load(const char *path)
 {
     struct messages messages = {0};
     struct config *config = config_load(path, &messages);
@@ -130,22 +128,27 @@ static struct config *load(const char *path)
     return config;
 }
 
-/* Returns only if the program was not run. */
-static int run(const char *path, char **argv)
+int cgi_run(const struct config *config, char **argv)
 {
-    struct config *config = load(path);
-    if (!config)
-        return answer_failure(500);
     struct cgi_environment environment;
     int status = cgi_environment_make(config, environ, &environment);
-    config_free(config);
     if (status < 0)
         cli_error("cgi: out of memory");
     if (status == 0)
-        status = answer_failure(cgi_exec(argv, environment.list));
+        status = cgi_answer_failure(cgi_exec(argv, environment.list));
     else
-        status = status < 0 ? answer_failure(500) : answer_refusal(status);
+        status = status < 0 ? cgi_answer_failure(500) : answer_refusal(status);
     cgi_environment_free(&environment);
+    return status;
+}
+
+static int run(const char *path, char **argv)
+{
+    struct config *config = cgi_load(path);
+    if (!config)
+        return cgi_answer_failure(500);
+    int status = cgi_run(config, argv);
+    config_free(config);
     return status;
 }
 
@@ -170,13 +173,13 @@ static int run_script(int argc, char **argv, const struct cgi_words *words)
     const char *fault = cgi_check_script(script, argv[1], arguments.program[0]);
     if (fault) {
         cgi_tell_fault(script, fault, "");
-        return answer_failure(500);
+        return cgi_answer_failure(500);
     }
     /* PROGRAM ARG... SCRIPT WORD..., as the kernel would have made it of "#!PROGRAM ARG". */
     char **program = calloc((size_t)arguments.nprogram + (size_t)argc, sizeof *program);
     if (!program) {
         cli_error("cgi: out of memory");
-        return answer_failure(500);
+        return cgi_answer_failure(500);
     }
     int len = 0;
     for (int i = 0; i < arguments.nprogram; i++)

@@ -1,8 +1,9 @@
 /*
- * The plain-CGI drop-in: rewrite the environment, become the program. RFC 3875.
+ * Run by a web server as a CGI program. RFC 3875. What of a command line is the administrator's and what the
+ * URL's; and the drop-in: rewrite the environment, become the program.
  *
- * No process is left behind and nothing is relayed: the program inherits standard input and output, signals
- * and working directory as the web server set them up.
+ * The drop-in leaves no process behind and relays nothing: the program inherits standard input and output,
+ * signals and working directory as the web server set them up.
  */
 #ifndef CLI_CGI_H
 #define CLI_CGI_H
@@ -17,6 +18,19 @@
  * with.
  */
 bool cgi_is_script_line(const char *argument);
+
+/*
+ * Whether the kernel made the command line of a script's first line, of any command: the index of the
+ * script's path in it (1 if nothing stands behind the interpreter, else 2), or 0 if not. What stands in front
+ * is the administrator's, what stands behind is the web server's.
+ */
+int cgi_find_script(int argc, char **argv);
+
+/*
+ * Whether the web server was asked for this very program, not for a script or wrapper that runs it; then all
+ * of its arguments are the URL's. False also where the web server does not send SCRIPT_FILENAME.
+ */
+bool cgi_is_asked_for(void);
 
 /*
  * Whether the command line is not the administrator's but the URL's: a web server that runs this very program
@@ -37,7 +51,7 @@ void cgi_words_free(struct cgi_words *words);
 
 /*
  * Whether the kernel passed the whole of the script's first line as argument: it cuts long ones without a
- * word. NULL, or why the script cannot be run; a literal.
+ * word. NULL, or why the script cannot be run; a literal. program: what will be run, "" if it is ourselves.
  */
 const char *cgi_check_script(const char *script, const char *argument, const char *program);
 
@@ -65,5 +79,21 @@ void cgi_tell_fault(const char *file, const char *fault, const char *more);
  * message on standard error, the status for the client: 404 (no such program), 403 (not executable) or 500.
  */
 int cgi_exec(char **argv, char **environment);
+
+/*
+ * Answers 404, 403 or 500 in the program's stead, after the reason was said on standard error: the client is
+ * told no more. Reads what is left of the body. CLI_FAILED.
+ */
+int cgi_answer_failure(int status);
+
+/*
+ * As cli_load_config, but what check warns of would fill the web server's log with every request: only errors
+ * are said.
+ */
+struct config *cgi_load(const char *path);
+
+/* Becomes the program argv, with the environment rewritten. Returns only if it was not run, and an answer was
+ * given: the exit status. */
+int cgi_run(const struct config *config, char **argv);
 
 #endif

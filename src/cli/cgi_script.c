@@ -1,13 +1,46 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cgi.h"
 #include "config/values.h"
 
+#define OURSELVES     "/proc/self/exe"
 #define LINE_MAX_READ 1024 /* bytes; the kernel itself reads 256, older ones 128 */
+
+/* 1, 0, or -1 if one of them cannot be looked at. */
+static int compare_files(const char *a, const char *b)
+{
+    struct stat first, second;
+    if (stat(a, &first) < 0 || stat(b, &second) < 0)
+        return -1;
+    return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+int cgi_find_script(int argc, char **argv)
+{
+    /* What was executed: the script, though its interpreter runs. A pointer that comes as a number. */
+    const unsigned long number = getauxval(AT_EXECFN);
+    const char *file;
+    _Static_assert(sizeof(number) == sizeof(file), "a pointer fits");
+    memcpy(&file, &number, sizeof(file));
+    if (!file || compare_files(file, OURSELVES) != 0)
+        return 0;
+    for (int i = 1; i <= 2 && i < argc; i++)
+        if (strcmp(argv[i], file) == 0)
+            return i;
+    return 0;
+}
+
+bool cgi_is_asked_for(void)
+{
+    const char *file = getenv("SCRIPT_FILENAME");
+    return file && getenv("GATEWAY_INTERFACE") && compare_files(file, OURSELVES) == 1;
+}
 
 bool cgi_is_script_line(const char *argument)
 {
@@ -56,13 +89,6 @@ static ssize_t read_beginning(const char *path, char *buffer, size_t size)
     return n < 0 ? -1 : (ssize_t)len;
 }
 
-static bool is_same_file(const char *a, const char *b)
-{
-    struct stat first, second;
-    return stat(a, &first) == 0 && stat(b, &second) == 0 && first.st_dev == second.st_dev &&
-           first.st_ino == second.st_ino;
-}
-
 const char *cgi_check_script(const char *script, const char *argument, const char *program)
 {
     char buffer[LINE_MAX_READ];
@@ -76,7 +102,7 @@ const char *cgi_check_script(const char *script, const char *argument, const cha
     struct slice passed = value_trim(slice_of(argument));
     if (line.len < passed.len || !slice_equal(slice_part(line, line.len - passed.len, line.len), passed))
         return "its #! line is too long for the kernel, which cut it";
-    if (strchr(program, '/') && is_same_file(script, program))
+    if (strchr(program, '/') && compare_files(script, program) == 1)
         return "its #! line names the script itself as the program to run, which would never end";
     return NULL;
 }

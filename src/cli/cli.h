@@ -7,6 +7,8 @@
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
 
+#include <stdbool.h>
+
 enum {
     CLI_OK = 0,
     CLI_FAILED = 1, /* could not do it: configuration, start, output */
@@ -38,6 +40,10 @@ int cli_help(int argc, char **argv);
 
 /* The program's argv where a #! line holds the command cgi and its options in one argument, see cli/cgi.h. */
 int cli_cgi_script(int argc, char **argv);
+
+/* serve, where a web server runs it as a CGI program: see relay/bridge.h. application: one was to be started.
+ */
+int cli_serve_cgi(const char *path, bool application);
 
 /* "fcgi-realip: error: ..." and a newline, to standard error. */
 void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));

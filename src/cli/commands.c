@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cgi.h"
@@ -31,11 +32,16 @@ const struct command *cli_find_command(const char *name)
     return NULL;
 }
 
-int cli_run(int argc, char **argv)
+/* The web server's words are a command line that somebody who asks for a page wrote. */
+static int refuse_query(void)
 {
-    /* Whoever asks for a page must not give commands. */
-    if (cgi_is_query(argc, argv))
-        return cli_commands[0].run(1, argv);
+    cli_error("these arguments may be the words of the URL's query, and are not obeyed; name the command and "
+              "the configuration in a #! line, or do not pass on what the web server appends");
+    return cgi_answer_failure(500);
+}
+
+static int run_command(int argc, char **argv)
+{
     if (argc < 2 || argv[1][0] == '-') {
         if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) {
             printf("fcgi-realip %s\n", FCGI_REALIP_VERSION);
@@ -45,8 +51,6 @@ int cli_run(int argc, char **argv)
             return cli_help(argc - 1, argv + 1);
         return cli_commands[0].run(argc, argv);
     }
-    if (cgi_is_script_line(argv[1]))
-        return cli_cgi_script(argc, argv);
     const struct command *command = cli_find_command(argv[1]);
     if (command)
         return command->run(argc - 1, argv + 1);
@@ -59,6 +63,54 @@ int cli_run(int argc, char **argv)
         return cli_usage_error(NULL, "unknown command \"%s\"; did you mean \"%s\"?", quote.text,
                                nearest.name);
     return cli_usage_error(NULL, "unknown command \"%s\"", quote.text);
+}
+
+/* The command line that a script's first line holds, without the script's path and what stands behind it. */
+static int run_words(char **argv, const struct cgi_words *words)
+{
+    char **line = calloc((size_t)words->count + 2, sizeof(*line));
+    if (!line) {
+        cli_error("out of memory");
+        return CLI_FAILED;
+    }
+    line[0] = argv[0];
+    for (int i = 0; i < words->count; i++)
+        line[i + 1] = words->list[i];
+    int status = run_command(words->count + 1, line);
+    free(line);
+    return status;
+}
+
+static int run_line(char **argv, int script)
+{
+    const char *argument = script == 2 ? argv[1] : "";
+    const char *fault = script == 2 ? cgi_check_script(argv[script], argument, "") : NULL;
+    if (fault) {
+        cgi_tell_fault(argv[script], fault, "");
+        return getenv("GATEWAY_INTERFACE") ? cgi_answer_failure(500) : CLI_FAILED;
+    }
+    struct cgi_words words;
+    int status = CLI_FAILED;
+    if (cgi_words_split(argument, &words) != 0)
+        cli_error("out of memory");
+    else
+        status = run_words(argv, &words);
+    cgi_words_free(&words);
+    return status;
+}
+
+int cli_run(int argc, char **argv)
+{
+    int script = cgi_find_script(argc, argv);
+    /* Whoever asks for a page must not give commands. */
+    if (script == 0 && argc > 1 && cgi_is_asked_for())
+        return cli_commands[0].run(1, argv);
+    if (script == 0 && cgi_is_query(argc, argv))
+        return refuse_query();
+    /* The drop-in hands the script's path on to its program. */
+    if (argc > 1 && cgi_is_script_line(argv[1]))
+        return cli_cgi_script(argc, argv);
+    return script > 0 ? run_line(argv, script) : run_command(argc, argv);
 }
 
 static void print_error(const char *format, va_list arguments)

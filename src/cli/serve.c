@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cli/cgi.h"
 #include "cli/cli.h"
 #include "cli/options.h"
 
@@ -10,6 +11,14 @@ static const struct cli_option table[] = {
     {0, NULL, NULL, NULL},
 };
 
+/* Somebody who asked a web server for a page waits for an answer, too. */
+static int refuse(int status)
+{
+    if (status == CLI_USAGE && getenv("GATEWAY_INTERFACE"))
+        cgi_answer_failure(500);
+    return status;
+}
+
 int cli_serve(int argc, char **argv)
 {
     const char *path = CONFIG_DEFAULT_PATH;
@@ -17,7 +26,7 @@ int cli_serve(int argc, char **argv)
     while (options_next(&options) >= 0)
         path = options.value;
     if (options.done)
-        return options.status;
+        return refuse(options.status);
 
     struct inherited inherited;
     char error[160];
@@ -26,10 +35,7 @@ int cli_serve(int argc, char **argv)
         return CLI_FAILED;
     }
     if (inherited.count == 0 && getenv("GATEWAY_INTERFACE"))
-        return cli_usage_error("serve",
-                               "GATEWAY_INTERFACE is in the environment: a web server runs this as a CGI "
-                               "program, which is no place to listen; for CGI programs there is "
-                               "`fcgi-realip cgi -- PROGRAM`");
+        return cli_serve_cgi(path, false);
     inherit_forget();
     struct config *config = cli_load_config(path);
     if (!config)
