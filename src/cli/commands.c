@@ -11,7 +11,8 @@
 #include "config/values.h"
 
 const struct command cli_commands[] = {
-    {"serve", cli_serve, "[-c FILE]", "run between a web server and a FastCGI application (the default)"},
+    {"serve", cli_serve, "[-c FILE] [-- APPLICATION ARG...]",
+     "run between a web server and a FastCGI application (the default)"},
     {"check", cli_check, "[-c FILE] [-v]", "validate the configuration; -v prints every setting in effect"},
     {"explain", cli_explain,
      "[-c FILE] --peer ADDR [--header 'NAME: VALUE']... [--param NAME=VALUE]... [--json]",

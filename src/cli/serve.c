@@ -11,6 +11,61 @@ static const struct cli_option table[] = {
     {0, NULL, NULL, NULL},
 };
 
+struct arguments {
+    const char *path;
+    char **application; /* what stands behind "--"; NULL: there is no "--" */
+};
+
+/* -1, or the status to return at once. Nothing of the application's own arguments is looked at. */
+static int read_arguments(int argc, char **argv, struct arguments *arguments)
+{
+    *arguments = (struct arguments){.path = CONFIG_DEFAULT_PATH};
+    int end = 1;
+    while (end < argc && strcmp(argv[end], "--") != 0)
+        end++;
+    struct options options = options_start(table, "serve", end, argv);
+    while (options_next(&options) >= 0)
+        arguments->path = options.value;
+    if (options.done)
+        return options.status;
+    if (end == argc)
+        return -1;
+    arguments->application = argv + end + 1;
+    if (!arguments->application[0])
+        return cli_usage_error("serve", "the application to start is missing: write it behind `--`");
+    return -1;
+}
+
+static struct config *load(const struct arguments *arguments)
+{
+    if (!arguments->application)
+        return cli_load_config(arguments->path);
+    struct messages messages = {0};
+    struct config *config = config_load_command(arguments->path, arguments->application, &messages);
+    messages_print(&messages, stderr);
+    messages_free(&messages);
+    return config;
+}
+
+static int run(const struct arguments *arguments, const struct inherited *inherited)
+{
+    struct config *config = load(arguments);
+    if (!config)
+        return CLI_FAILED;
+    int status = CLI_FAILED;
+    if (config->listen.naddresses == 0 && inherited->count == 0)
+        status = cli_usage_error("serve", "%s: no place to listen; write a [listen] section with an address",
+                                 arguments->path);
+    else if (config->upstream.kind == UPSTREAM_NONE)
+        cli_error("%s: no application to send to; write an [upstream] section with its address, or the "
+                  "command that starts it",
+                  arguments->path);
+    else
+        status = serve_run(config, inherited);
+    config_free(config);
+    return status;
+}
+
 /* Somebody who asked a web server for a page waits for an answer, too. */
 static int refuse(int status)
 {
@@ -21,12 +76,10 @@ static int refuse(int status)
 
 int cli_serve(int argc, char **argv)
 {
-    const char *path = CONFIG_DEFAULT_PATH;
-    struct options options = options_start(table, "serve", argc, argv);
-    while (options_next(&options) >= 0)
-        path = options.value;
-    if (options.done)
-        return refuse(options.status);
+    struct arguments arguments;
+    int status = read_arguments(argc, argv, &arguments);
+    if (status >= 0)
+        return refuse(status);
 
     struct inherited inherited;
     char error[160];
@@ -35,19 +88,7 @@ int cli_serve(int argc, char **argv)
         return CLI_FAILED;
     }
     if (inherited.count == 0 && getenv("GATEWAY_INTERFACE"))
-        return cli_serve_cgi(path, false);
+        return cli_serve_cgi(arguments.path, arguments.application != NULL);
     inherit_forget();
-    struct config *config = cli_load_config(path);
-    if (!config)
-        return CLI_FAILED;
-    int status = CLI_FAILED;
-    if (config->listen.naddresses == 0 && inherited.count == 0)
-        status = cli_usage_error("serve", "%s: no place to listen; write a [listen] section with an address",
-                                 path);
-    else if (config->upstream.naddresses == 0)
-        cli_error("%s: no application to send to; write an [upstream] section with its address", path);
-    else
-        status = serve_run(config, &inherited);
-    config_free(config);
-    return status;
+    return run(&arguments, &inherited);
 }

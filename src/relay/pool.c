@@ -117,10 +117,16 @@ int pool_open(struct pool *pool, uv_loop_t *loop)
     return rc;
 }
 
-void pool_close(struct pool *pool)
+void pool_keep_none(struct pool *pool)
 {
+    pool->shared.keeps_none = true;
     while (pool->idle.next != &pool->idle)
         drop(pool, pool->idle.next);
+}
+
+void pool_close(struct pool *pool)
+{
+    pool_keep_none(pool);
     uv_close((uv_handle_t *)&pool->server, NULL);
 }
 

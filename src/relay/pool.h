@@ -39,6 +39,9 @@ struct pool {
  */
 int pool_open(struct pool *pool, uv_loop_t *loop);
 
+/* Closes kept connections, and keeps none from now on. */
+void pool_keep_none(struct pool *pool);
+
 /* Closes kept connections. Nobody may wait or use a connection any more. */
 void pool_close(struct pool *pool);
 

@@ -112,6 +112,7 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
 void relay_stop(struct relay *relay)
 {
     relay->stopping = true;
+    pool_keep_none(&relay->pool);
     struct front *next;
     bool any = relay->fronts != NULL;
     for (struct front *f = relay->fronts; f; f = next) {
@@ -120,6 +121,15 @@ void relay_stop(struct relay *relay)
     }
     if (!any)
         relay->emptied(relay);
+}
+
+bool relay_is_calm(const struct relay *relay)
+{
+    for (const struct front *f = relay->fronts; f; f = f->next) {
+        if (f->request.counted || f->state == FRONT_IDLE || f->state == FRONT_PARAMS)
+            return false;
+    }
+    return true;
 }
 
 void relay_close(struct relay *relay)

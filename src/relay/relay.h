@@ -41,6 +41,9 @@ struct relay {
     size_t requests;  /* between their complete parameters and their end */
     bool stopping;
     void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
+    /* A request has ended while stopping, and none is left, perhaps: ask relay_is_calm later. NULL: nobody
+     * asks. */
+    void (*calmed)(struct relay *relay);
     void *owner;
 };
 
@@ -51,6 +54,10 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
 /* Ends idle fronts now and the others after their answer; calls emptied when none is left, perhaps at once.
  */
 void relay_stop(struct relay *relay);
+
+/* Is the application needed for nothing any more, no running request and none on its way? Of a relay that is
+ * stopping. */
+bool relay_is_calm(const struct relay *relay);
 
 /* Ends everything at once. The loop must run once more afterwards. */
 void relay_close(struct relay *relay);

@@ -45,6 +45,8 @@ void request_clear(struct front *f)
     if (r->counted)
         f->relay->requests--;
     r->counted = r->undispatched = false;
+    if (f->relay->stopping && f->relay->requests == 0 && f->relay->calmed)
+        f->relay->calmed(f->relay);
 }
 
 /* ---- refusing ---- */
@@ -71,9 +73,10 @@ static void refuse_failed(struct front *f, int error)
 {
     bool timed_out = error == -ETIMEDOUT;
     bool exhausted = error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
-    relay_log_limited(f->relay, unreachable, LOG_ERROR,
-                      "no answer from the application at %s: %s; is it running, and in time?",
-                      f->relay->pool.shared.name, strerror(-error));
+    const struct upstream_shared *shared = &f->relay->pool.shared;
+    relay_log_limited(f->relay, unreachable, LOG_ERROR, "no answer from the application at %s: %s; %s",
+                      shared->name, strerror(-error),
+                      shared->trouble ? shared->trouble : "is it running, and in time?");
     request_refuse(f, timed_out ? 504 : exhausted ? 503 : 502);
 }
 

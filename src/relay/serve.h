@@ -7,10 +7,10 @@
 #include "relay/inherit.h"
 
 /*
- * Listens, relays, and returns when it was told to stop: TERM and INT let running requests end for at most
- * shutdown_timeout, a second one ends at once. Returns the exit status: 0, or 1 if it could not start (the
- * reason is on standard error). config must have upstream addresses, and listen addresses unless
- * sockets were inherited: then those are used.
+ * Starts the application if it is ours, listens, relays, and returns when it was told to stop: TERM and INT
+ * let running requests end, then the application, all within shutdown_timeout; a second one ends at once.
+ * Returns the exit status: 0, or 1 if it could not start (the reason is on standard error). config must say
+ * where the application is, and have listen addresses unless sockets were inherited: then those are used.
  */
 int serve_run(const struct config *config, const struct inherited *inherited);
 

@@ -311,8 +311,9 @@ static bool body_left_unread(const struct upstream *u)
 static void finish(struct upstream *u)
 {
     /* Bytes behind the end belong to nothing: such an application is not asked again on this connection. */
-    bool reusable = u->shared->config->keepalive && u->request_sent && !u->broken && !u->violated &&
-                    stream_is_written(&u->stream) && !u->stream.watch.half_closed && !body_left_unread(u);
+    bool reusable = u->shared->config->keepalive && !u->shared->keeps_none && u->request_sent && !u->broken &&
+                    !u->violated && stream_is_written(&u->stream) && !u->stream.watch.half_closed &&
+                    !body_left_unread(u);
     struct record_end end = record_decode_end(u->end_body);
     void *user = u->user;
     u->user = NULL;
@@ -335,6 +336,10 @@ static bool read_some(struct upstream *u)
     if (n <= 0) {
         lost(u, n == 0 ? -ECONNRESET : (int)n);
         return false;
+    }
+    if (!u->received) {
+        shared->answers++;
+        shared->trouble = NULL;
     }
     u->received = true;
     gather_clear(&shared->gather);

@@ -48,7 +48,10 @@ struct upstream_shared {
     char *buffer;
     size_t buffer_size;
     struct gather gather;
-    size_t address; /* the one that answered last: tried first */
+    size_t address;      /* the one that answered last: tried first */
+    uint64_t answers;    /* that have begun to come */
+    bool keeps_none;     /* no connection is kept for another request, whatever config says */
+    const char *trouble; /* what was wrong with the application before it answered; NULL: nothing known */
 };
 
 #define UPSTREAM_RETAIN_MAX 65536

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_PATH "PATH=/usr/local/bin:/usr/bin:/bin"
 
 static const char *const always[] = {"PATH", "LANG", "TZ", "TMPDIR", "HOME", "USER", "LOGNAME"};
 

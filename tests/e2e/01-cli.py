@@ -98,8 +98,10 @@ class Usage(CliTest):
             (("check", "-c"), "check", "--config needs a value: --config FILE"),
             (("check", "--verbose=1"), "check", "--verbose takes no value"),
             (("check", "file.ini"), "check", 'unexpected argument "file.ini"'),
-            (("serve", "--", "php-cgi"), "serve", 'unexpected argument "php-cgi"'),
-            (("--", "php-cgi"), "serve", 'unexpected argument "php-cgi"'),
+            (("check", "--", "php-cgi"), "check", 'unexpected argument "php-cgi"'),
+            (("serve", "php-cgi", "--", "x"), "serve", 'unexpected argument "php-cgi"'),
+            (("serve", "--"), "serve", "the application to start is missing: write it behind `--`"),
+            (("--",), "serve", "the application to start is missing: write it behind `--`"),
             (("check", "-"), "check", 'unexpected argument "-"'),
             (("whoami", "-l", "unix:/x", "-n", "0"), "whoami", '"0": the number of threads is 1 to 256'),
             (("whoami", "-l", "unix:/x", "-n", "1x"), "whoami", '"1x": the number of threads is 1 to 256'),
@@ -140,7 +142,7 @@ class Usage(CliTest):
                     "Try `fcgi-realip serve --help`.\n" % path, "-c", path)
         path = self.write(proxy + "[listen]\naddress = unix:%s/s\n" % self.dir)
         self.refuse(1, "fcgi-realip: error: %s: no application to send to; write an [upstream] section with its "
-                    "address\n" % path, "-c", path)
+                    "address, or the command that starts it\n" % path, "-c", path)
 
     def test_output_that_cannot_be_written(self):
         path = self.write("[proxy a]\ntrust = 10.0.0.1\n")

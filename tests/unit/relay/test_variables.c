@@ -9,7 +9,7 @@
 
 #include "relay/variables.h"
 
-#define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define DEFAULT_PATH "PATH=/usr/local/bin:/usr/bin:/bin"
 
 static void assert_inherited(char **ours, char *const *names, const char *const *expected)
 {
