@@ -133,7 +133,8 @@ static size_t put_pair(uint8_t *wire, const char *name, const char *value)
     return n + name_len + value_len;
 }
 
-size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, size_t body)
+size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, const char *script,
+                    size_t body)
 {
     char client[16], peer[16], chain[64], length[24], port[8];
     unsigned n = variant % BENCH_VARIANTS;
@@ -165,7 +166,7 @@ size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, 
         {"SERVER_PORT", "443"},
         {"SERVER_NAME", "www.example.com"},
         {"REDIRECT_STATUS", "200"},
-        {"SCRIPT_FILENAME", "/var/www/example.com/public/index.php"},
+        {"SCRIPT_FILENAME", script != NULL ? script : "/var/www/example.com/public/index.php"},
         {"HTTP_HOST", "www.example.com"},
         {"HTTP_USER_AGENT", "Mozilla/5.0 (X11; Linux x86_64; rv:115.0) Gecko/20100101 Firefox/115.0"},
         {"HTTP_ACCEPT", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"},

@@ -22,7 +22,7 @@ enum { WIRE_RESPONDER = 1, WIRE_KEEP_CONN = 1, WIRE_HEADER = 8 };
 /* Different requests: each has a client, a peer and proxies of its own. */
 #define BENCH_VARIANTS 32
 
-/* Room for what bench_params writes, beside the X-Forwarded-For that is given to it. */
+/* Room for what bench_params writes, beside the texts that are given to it. */
 #define BENCH_PARAMS_MAX 2048
 
 struct bench_address {
@@ -53,10 +53,12 @@ void bench_peer(unsigned variant, char out[16]);
 /*
  * The PARAMS stream that nginx sends with the fastcgi_params file that comes with it, for a browser's request
  * behind three proxies: client -> 172.16.44.N -> 198.51.100.N -> 10.0.7.N -> web server; 1.1 KB.
- * forwarded_for: another X-Forwarded-For than that, or NULL. body: CONTENT_LENGTH; 0 makes it a GET.
- * wire has BENCH_PARAMS_MAX bytes and the length of forwarded_for. Returns how many bytes were written.
+ * forwarded_for: another X-Forwarded-For than that, or NULL. script: another SCRIPT_FILENAME, or NULL. body:
+ * CONTENT_LENGTH; 0 makes it a GET. wire has BENCH_PARAMS_MAX bytes and the lengths of both texts. Returns
+ * how many bytes were written.
  */
-size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, size_t body);
+size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, const char *script,
+                    size_t body);
 
 /* A body as STDIN records of 32 KB, as nginx sends them, and the empty one; malloc'ed. *len: bytes of it all.
  */

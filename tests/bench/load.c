@@ -35,6 +35,7 @@ static const char usage[] =
     "  -l BYTES  length of each answer's STDOUT (default 1024)\n"
     "  -e WHO    REMOTE_ADDR that the application should see: client (default), peer\n"
     "  -x TEXT   another X-Forwarded-For\n"
+    "  -f PATH   another SCRIPT_FILENAME\n"
     "  -g        gate: warm up with one request a connection, print \"ready\", wait for a line, run, wait "
     "again\n";
 
@@ -61,7 +62,7 @@ static struct {
     unsigned connections;
     bool reconnect, peer, gate;
     size_t body, length;
-    const char *forwarded_for;
+    const char *forwarded_for, *script;
 } options = {.requests = 10000, .connections = 1, .length = 1024};
 
 static struct {
@@ -88,7 +89,8 @@ static uint8_t buffer[1 << 16];
 /* BEGIN_REQUEST, PARAMS padded to 8 bytes as nginx does, empty PARAMS. */
 static void make_variant(unsigned variant)
 {
-    size_t extra = options.forwarded_for != NULL ? strlen(options.forwarded_for) : 0;
+    size_t extra = (options.forwarded_for != NULL ? strlen(options.forwarded_for) : 0) +
+                   (options.script != NULL ? strlen(options.script) : 0);
     uint8_t *bytes = calloc(1, BENCH_PARAMS_MAX + extra + 64), *params = bytes + 3 * WIRE_HEADER;
     char address[16];
     size_t len;
@@ -96,7 +98,7 @@ static void make_variant(unsigned variant)
 
     if (bytes == NULL || extra > 60000)
         bench_die("bench-load: parameters");
-    len = bench_params(params, variant, options.forwarded_for, options.body);
+    len = bench_params(params, variant, options.forwarded_for, options.script, options.body);
     padding = (uint8_t)(-len & 7);
     bench_put_header(bytes, WIRE_BEGIN, 8, 0);
     bytes[WIRE_HEADER + 1] = WIRE_RESPONDER;
@@ -430,7 +432,7 @@ static void read_options(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "n:s:c:rb:l:e:x:g")) != -1) {
+    while ((option = getopt(argc, argv, "n:s:c:rb:l:e:x:f:g")) != -1) {
         switch (option) {
         case 'n':
             options.requests = bench_parse_number("-n", optarg, 1ULL << 40);
@@ -457,6 +459,9 @@ static void read_options(int argc, char **argv)
             break;
         case 'x':
             options.forwarded_for = optarg;
+            break;
+        case 'f':
+            options.script = optarg;
             break;
         case 'g':
             options.gate = true;

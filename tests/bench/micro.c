@@ -78,7 +78,7 @@ static void make_requests(const char *forwarded_for)
         if (requests[i].bytes == NULL)
             bench_die("bench-micro: requests");
         requests[i].content.data = (const char *)requests[i].bytes;
-        requests[i].content.len = bench_params(requests[i].bytes, i, forwarded_for, 0);
+        requests[i].content.len = bench_params(requests[i].bytes, i, forwarded_for, NULL, 0);
     }
 }
 

@@ -15,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -36,13 +35,14 @@ struct connection {
     uint8_t *params;
     size_t params_len, params_cap;
     uint64_t body;
-    uint8_t head[WIRE_HEADER + HEAD_MAX]; /* of the answer */
-    size_t sent;                          /* bytes of the answer, while answering */
+    uint8_t id[2];   /* of the request; each may have another */
+    uint8_t *answer; /* the connection's own copy of the whole answer */
+    size_t sent;     /* bytes of it, while answering */
     bool answering;
 };
 
 static struct {
-    uint8_t *bytes; /* the whole answer, with a head that is not used */
+    uint8_t *bytes; /* the whole answer, but for its ids and its head */
     size_t len;
 } answer;
 
@@ -61,6 +61,7 @@ static void connection_close(struct connection *c)
 {
     close(c->fd);
     free(c->params);
+    free(c->answer);
     free(c);
 }
 
@@ -134,20 +135,10 @@ static const char *find_address(const struct connection *c, const char **text, s
 static bool send_answer(struct connection *c)
 {
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = c};
-    const size_t head = sizeof(c->head);
 
     while (c->sent < answer.len) {
-        struct iovec parts[2] = {{c->head + c->sent, head - (c->sent < head ? c->sent : head)},
-                                 {answer.bytes + head, answer.len - head}};
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-        ssize_t n;
+        ssize_t n = send(c->fd, c->answer + c->sent, answer.len - c->sent, MSG_NOSIGNAL);
 
-        if (c->sent >= head) {
-            message.msg_iov = &parts[1];
-            message.msg_iovlen = 1;
-            parts[1] = (struct iovec){answer.bytes + c->sent, answer.len - c->sent};
-        }
-        n = sendmsg(c->fd, &message, MSG_NOSIGNAL);
         if (n < 0) {
             if (errno == EAGAIN)
                 return epoll_ctl(poll_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
@@ -165,6 +156,18 @@ static bool send_answer(struct connection *c)
     return true;
 }
 
+/* Gives all records of the answer the request's id. */
+static void set_id(struct connection *c)
+{
+    for (size_t at = 0; at < answer.len;) {
+        uint8_t *header = c->answer + at;
+
+        header[2] = c->id[0];
+        header[3] = c->id[1];
+        at += WIRE_HEADER + ((size_t)header[4] << 8 | header[5]) + header[6];
+    }
+}
+
 /* The request is complete. False: the connection is gone. */
 static bool answer_request(struct connection *c)
 {
@@ -172,13 +175,14 @@ static bool answer_request(struct connection *c)
     const char *text = NULL;
     size_t len = 0, n = sizeof(BENCH_ANSWER) - 1;
     const char *wrong = find_address(c, &text, &len);
-    uint8_t *line = c->head + WIRE_HEADER;
+    uint8_t *line = c->answer + WIRE_HEADER;
 
     if (wrong != NULL) {
         text = wrong;
         len = strlen(wrong);
     }
-    memcpy(c->head, answer.bytes, sizeof(c->head));
+    memcpy(c->answer, answer.bytes, WIRE_HEADER + HEAD_MAX);
+    set_id(c);
     memcpy(line, BENCH_ANSWER, n);
     memcpy(line + n, text, len);
     memcpy(line + n + len, rest, sizeof(rest) - 1);
@@ -215,12 +219,13 @@ static int begin_record(struct connection *c)
         if (c->begun || c->content != sizeof(c->begin))
             return -1;
         c->begun = true;
+        memcpy(c->id, c->header + 2, sizeof(c->id));
         c->begin_have = 0;
         c->params_len = 0;
         c->body = 0;
         return 1;
     }
-    if (!c->begun || c->header[0] != 1 || c->header[2] != 0 || c->header[3] != 1 ||
+    if (!c->begun || c->header[0] != 1 || memcmp(c->header + 2, c->id, sizeof(c->id)) != 0 ||
         (type != WIRE_PARAMS && type != WIRE_STDIN))
         return -1;
     if (type == WIRE_STDIN && c->content == 0)
@@ -315,8 +320,9 @@ static void on_listener(int listener, bool tcp)
         if (tcp)
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
         c = calloc(1, sizeof(*c));
-        if (c == NULL)
+        if (c == NULL || (c->answer = malloc(answer.len)) == NULL)
             bench_die("bench-responder: accept");
+        memcpy(c->answer, answer.bytes, answer.len);
         c->fd = fd;
         connections++;
         event.data.ptr = c;
