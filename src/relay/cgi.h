@@ -15,6 +15,11 @@
 #include "relay/deadlines.h"
 #include "relay/poller.h"
 
+/* A body that stands still for so many turns of so many ms does not keep the answer waiting any longer: while
+ * more of it is to come, and while the program does not take what has come. */
+#define CGI_BODY_MS           500
+#define CGI_BODY_TURNS        2
+#define CGI_BODY_TURNS_UNREAD 10
 /* How long others may stay silent on the standard output of a program that has ended, in ms. */
 #define CGI_HELD_MS 1000
 /* How long a program that has closed its standard output may go on. */

@@ -2,6 +2,7 @@
  * What a CGI program says, and how its answer ends.
  */
 #include <errno.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -10,6 +11,10 @@
 
 /* Reads of one program before others have their turn. */
 #define READS_A_TURN 16
+/* Bytes of standard error that are held back until the answer begins. */
+#define HELD_MAX 16384
+/* Bytes in a program's output pipe from which on it may be full: one of 16 pages of which none was filled. */
+#define PILE_MAX 32768
 /* Lines of one request that may get into the log. */
 #define LINES_MAX 100
 
@@ -27,6 +32,14 @@ static void send_bytes(struct cgi_request *r, char *data, size_t len)
     gather_clear(&gather);
     gather_add(&gather, data, len);
     send_gather(r, &gather);
+}
+
+/* What was held back goes before everything else. */
+static void send_held(struct cgi_request *r)
+{
+    if (r->held.len > 0)
+        send_bytes(r, r->held.data + r->held.start, r->held.len);
+    buffer_free(&r->held);
 }
 
 /* The ends of the streams that were used, and END_REQUEST; returns the length. */
@@ -109,6 +122,10 @@ void cgi_answer_count_lines(struct cgi_request *r)
     r->lines = 0;
 }
 
+/*
+ * Before its answer begins, what a program says here is held back: once it is on its way to the web server,
+ * the relay has no error page any more for a program that then hangs.
+ */
 static void on_bytes(struct error_pipe *pipe, const char *data, size_t len)
 {
     struct cgi_request *r = of_errors(pipe);
@@ -119,6 +136,9 @@ static void on_bytes(struct error_pipe *pipe, const char *data, size_t len)
     gather_add(&gather, head, sizeof(head));
     gather_add(&gather, (char *)data, len);
     r->complained = true;
+    if (!r->said && r->held.len + gather.bytes <= HELD_MAX && buffer_append_gather(&r->held, &gather, 0) == 0)
+        return;
+    send_held(r);
     send_gather(r, &gather);
     pipe->paused = r->stream.out.len > 0;
 }
@@ -153,6 +173,7 @@ static void log_end(struct cgi_request *r, enum cgi_limit limit, enum log_level 
 static void send_last(struct cgi_request *r)
 {
     bool over = r->process.over;
+    send_held(r);
     if (!r->said) {
         log_silence(r);
         send_page(r, 502);
@@ -225,15 +246,45 @@ static bool pass_output(struct cgi_request *r)
     /* A read that was not filled has emptied the pipe; what comes later is an event. */
     if ((size_t)n < room && !r->output.gone)
         r->output.readable = false;
+    if (!r->said)
+        send_held(r);
     r->said = true;
     record_encode(buffer, FCGI_STDOUT, r->id, (uint16_t)n, 0);
     send_bytes(r, buffer, RECORD_HEADER + (size_t)n);
     return true;
 }
 
+/* Does the answer wait for the body? */
+static bool waits_for_body(struct cgi_request *r)
+{
+    if (r->said || r->released || r->body_ended || r->input.fd < 0 || r->process.over || r->output.gone)
+        return false;
+    int left = 0;
+    if (!r->output.readable || ioctl(r->output.fd, FIONREAD, &left) < 0)
+        return false;
+    if (left >= PILE_MAX) {
+        r->released = true;
+        return false;
+    }
+    if (!deadline_runs(&r->deadline, DEADLINE_CGI_BODY))
+        deadline_start(r->cgi->deadlines, &r->deadline, DEADLINE_CGI_BODY);
+    return true;
+}
+
+void cgi_answer_body_moved(struct cgi_request *r)
+{
+    r->stands = 0;
+    if (deadline_runs(&r->deadline, DEADLINE_CGI_BODY))
+        deadline_start(r->cgi->deadlines, &r->deadline, DEADLINE_CGI_BODY);
+}
+
 static void pass_some(struct cgi_request *r)
 {
     bool progress = false;
+    if (r->state == CGI_RUNS && r->output.fd >= 0 && waits_for_body(r))
+        return;
+    if (deadline_runs(&r->deadline, DEADLINE_CGI_BODY))
+        deadline_stop(&r->deadline);
     for (int turn = 0; r->state == CGI_RUNS && r->output.fd >= 0; turn++) {
         if (!r->output.readable || r->stream.out.len > 0)
             break;
@@ -258,6 +309,13 @@ static void on_output(struct watch *watch)
         cgi_request_reap(r, true);
         cgi_request_settle(r);
     }
+}
+
+void cgi_answer_body_stands(struct cgi_request *r)
+{
+    r->stands++;
+    r->released = r->stands >= (r->body.len == 0 ? CGI_BODY_TURNS : CGI_BODY_TURNS_UNREAD);
+    pass_some(r);
 }
 
 void cgi_answer_resume(struct cgi_request *r)

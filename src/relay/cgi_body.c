@@ -2,6 +2,7 @@
  * A request's body on its way to the program.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -22,11 +23,15 @@ void cgi_body_close(struct cgi_request *r)
 static ssize_t write_input(struct cgi_request *r, const struct iovec *piece, int count)
 {
     ssize_t n;
+    if (!r->fed && fcntl(r->input.fd, F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    r->fed = true;
     do
         n = writev(r->input.fd, piece, count);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN ? 0 : -errno;
+    cgi_answer_body_moved(r);
     return n;
 }
 
@@ -91,6 +96,8 @@ static void on_input(struct watch *watch)
         cgi_body_close(r);
     else if (watch->writable)
         cgi_body_flush(r);
+    if (r->state == CGI_RUNS && r->input.fd < 0)
+        cgi_answer_resume(r);
     if (r->state == CGI_RUNS && r->body.len == 0 && r->stream.watch.readable)
         poller_again(r->cgi->poller, &r->stream.watch);
 }

@@ -34,7 +34,7 @@ static int open_pipe(struct watch *ours, int end, int *theirs)
         return -errno;
     ours->fd = ends[end];
     *theirs = ends[1 - end];
-    return fcntl(ours->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+    return 0;
 }
 
 static int open_pipes(struct cgi_request *r)
@@ -42,6 +42,8 @@ static int open_pipes(struct cgi_request *r)
     int rc = open_pipe(&r->input, 1, &r->start.fds[0]);
     if (rc == 0)
         rc = open_pipe(&r->output, 0, &r->start.fds[1]);
+    if (rc == 0 && fcntl(r->output.fd, F_SETFL, O_NONBLOCK) < 0)
+        rc = -errno;
     if (rc == 0)
         rc = error_pipe_open(r->cgi->poller, &r->errors, &r->start.fds[2]);
     /* What the program says at once must wait until its start is known here. */
@@ -49,19 +51,19 @@ static int open_pipes(struct cgi_request *r)
     return rc;
 }
 
-static void close_theirs(struct cgi_request *r)
+static void close_their(struct cgi_request *r, int i)
 {
-    for (int i = 0; i < 3; i++) {
-        if (r->start.fds[i] >= 0)
-            close(r->start.fds[i]);
-        r->start.fds[i] = -1;
-    }
+    if (r->start.fds[i] >= 0)
+        close(r->start.fds[i]);
+    r->start.fds[i] = -1;
 }
 
 void cgi_request_close_pipes(struct cgi_request *r, bool output)
 {
     cgi_body_close(r);
     error_pipe_close(&r->errors);
+    if (!r->working)
+        close_their(r, 2);
     if (output)
         poller_close_fd(r->cgi->poller, &r->output);
 }
@@ -133,7 +135,11 @@ static void on_worked(uv_work_t *work, int status)
     struct cgi_request *r = (struct cgi_request *)((char *)work - offsetof(struct cgi_request, work));
     (void)status; /* cancelled: nobody waits for it */
     r->working = false;
-    close_theirs(r);
+    /* Their standard error stays open here too: its end would only wake us once more for each request. */
+    close_their(r, 0);
+    close_their(r, 1);
+    if (r->state != CGI_STARTS || r->cgi->closed)
+        close_their(r, 2);
     buffer_free(&r->params);
     if (r->cgi->closed) {
         if (r->start.pid > 0) {
@@ -176,7 +182,8 @@ static void start(struct cgi_request *r)
         r->working = rc == 0;
     }
     if (rc < 0) {
-        close_theirs(r);
+        close_their(r, 0);
+        close_their(r, 1);
         refuse(r, 503, strerror(-rc));
     }
 }
@@ -257,6 +264,8 @@ static void read_request(struct cgi_request *r)
             start(r);
         if (r->state == CGI_STARTS || r->state == CGI_RUNS)
             cgi_body_push(r);
+        if (r->state == CGI_RUNS && (r->body_ended || r->input.fd < 0))
+            cgi_answer_resume(r);
     }
 }
 
@@ -348,6 +357,10 @@ void cgi_request_cancel(struct cgi_request *r)
 
 void cgi_request_expired(struct cgi_request *r, enum deadline_kind kind)
 {
+    if (kind == DEADLINE_CGI_BODY) {
+        cgi_answer_body_stands(r);
+        return;
+    }
     if (kind != DEADLINE_CGI_KILL) {
         cgi_answer_finish(r);
         return;
@@ -404,6 +417,7 @@ void cgi_request_settle(struct cgi_request *r)
     deadline_stop(&r->deadline);
     cgi_request_close_pipes(r, true);
     buffer_free(&r->params);
+    buffer_free(&r->held);
     cgi_start_free(&r->start);
     poller_bury(cgi->poller, &r->stream.watch);
     if (waits)
@@ -422,6 +436,7 @@ void cgi_request_close(struct cgi_request *r)
     if (r->process.over)
         process_signal(&r->process, SIGKILL);
     process_reap(&r->process);
+    buffer_free(&r->held);
     unlink_request(r);
     if (!r->working) {
         buffer_free(&r->params);

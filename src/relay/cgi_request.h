@@ -1,9 +1,12 @@
 /*
  * One request of a CGI program: its records on one side, the program's pipes on the other.
  *
- * Neither side waits for the other: a program may answer before it reads, while it reads, or not read at all.
- * No more than one read of each direction is held. What ends it: see cgi.h for how long anybody is waited
- * for.
+ * A program may answer before it reads, while it reads, or not read at all. No more than one read of each
+ * direction is held. What ends it: see cgi.h for how long anybody is waited for.
+ *
+ * nginx sends no more of a body once an answer has begun, and a program that goes on to read, git's for one,
+ * would wait for ever. So the first output stays in the program's pipe while the body still comes, unless the
+ * body stands still or the pipe fills up.
  */
 #ifndef RELAY_CGI_REQUEST_H
 #define RELAY_CGI_REQUEST_H
@@ -35,10 +38,14 @@ struct cgi_request {
     uint8_t begin_len;
     char begin[8];
     bool params_ended, body_ended;
+    bool fed;        /* its input does not block */
+    bool released;   /* the answer is passed on although the body is not at its end */
+    unsigned stands; /* turns in a row in which the program took nothing of the body */
     bool said;       /* something came from its standard output */
     bool complained; /* and from its standard error */
     struct buffer params;
     struct buffer body; /* what the program does not take yet */
+    struct buffer held; /* of its standard error, before its answer begins */
     struct watch input; /* our end of its standard input */
     struct watch output;
     struct error_pipe errors;
@@ -100,8 +107,14 @@ void cgi_answer_refuse(struct cgi_request *request, int status);
 /* Ends a request that no CGI program can serve. */
 void cgi_answer_refuse_role(struct cgi_request *request);
 
-/* Goes on with the program's output: the connection takes bytes again. */
+/* Goes on with the program's output: the connection takes bytes again, or there is no more of the body. */
 void cgi_answer_resume(struct cgi_request *request);
+
+/* The body moves: what stands in the program's output may have to wait longer. */
+void cgi_answer_body_moved(struct cgi_request *request);
+
+/* The body has stood still for a while. */
+void cgi_answer_body_stands(struct cgi_request *request);
 
 /* Nobody has said anything for as long as may be waited: completes the answer. */
 void cgi_answer_finish(struct cgi_request *request);

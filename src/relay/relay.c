@@ -35,6 +35,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     case DEADLINE_REST:
         listener_wake(CONTAINER(deadline, struct listener, deadline));
         break;
+    case DEADLINE_CGI_BODY:
     case DEADLINE_CGI_HELD:
     case DEADLINE_CGI_EXIT:
     case DEADLINE_CGI_KILL:
@@ -59,6 +60,7 @@ static void set_durations(uint64_t *lasts, const struct config *config)
     lasts[DEADLINE_IDLE] = config->upstream.idle_timeout_ms;
     lasts[DEADLINE_REQUEST] = config->upstream.request_timeout_ms;
     lasts[DEADLINE_REST] = REST_MS;
+    lasts[DEADLINE_CGI_BODY] = CGI_BODY_MS;
     lasts[DEADLINE_CGI_HELD] = CGI_HELD_MS;
     lasts[DEADLINE_CGI_EXIT] = CGI_EXIT_MS;
     lasts[DEADLINE_CGI_KILL] = CGI_KILL_MS;
