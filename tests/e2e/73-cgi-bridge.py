@@ -522,6 +522,9 @@ class Configuration(BridgeTest):
     def test_usage(self):
         output = self.get("", (), 2, 'unknown option "--conf"', command=[program(), "serve", "--conf"])
         self.assert_failure(output)
+        output = self.get("", (), 1, "so it starts no application",
+                          command=[program(), "-c", self.ini("unix:/none"), "--", "/bin/sh"])
+        self.assert_failure(output)
 
     def test_warnings_do_not_fill_the_log(self):
         app = self.application()
