@@ -68,8 +68,9 @@ class ApplicationTest(RelayTest):
         wait_for(lambda: len(find()) >= at_least, what="%d starts" % at_least)
         return find()
 
-    def pauses(self):
-        return [int(pause) for pause in re.findall(r"warning: .*; next start in (\d+) ms$", self.shim.log(), re.M)]
+    def pauses(self, log=None):
+        log = self.shim.log() if log is None else log
+        return [int(pause) for pause in re.findall(r"warning: .*; next start in (\d+) ms$", log, re.M)]
 
     def began(self, argument):
         """The processes that have got a /wait for this file."""
@@ -215,8 +216,14 @@ class Ends(ApplicationTest):
         self.shim.wait_log(r" warning: application true\[\d+\] exited with status 0 after \d+ ms and said nothing; "
                            "next start in 100 ms$")
         self.shim.wait_log("next start in 800 ms")
-        self.assertEqual(self.pauses()[:4], [100, 200, 400, 800])
-        self.assertLessEqual(len(self.starts()), len(self.pauses()) + 1)
+        pause, wanted = 0, []
+        log = self.shim.log()
+        for lived in re.findall(r"application true\[\d+\] exited with status 0 after (\d+) ms", log):
+            # Whom a slow machine has let live for a second may have done something.
+            pause = 0 if int(lived) >= 1000 else max(100, 2 * pause)
+            wanted.append(pause)
+        self.assertEqual(self.pauses(log), [pause for pause in wanted if pause])
+        self.assertLessEqual(log.count("started application"), len(wanted) + 1)
 
     def test_crash(self):
         """Its request is refused, the next one is served by its successor."""
@@ -459,7 +466,7 @@ class Stops(ApplicationTest):
     def test_running_request_that_does_not_end(self):
         """TERM comes when half of shutdown_timeout is over."""
         command, path = self.noting()
-        self.launch(command, sections=PROXIES + "[process]\nshutdown_timeout = 2s\n")
+        self.launch(command, sections=PROXIES + "[process]\nshutdown_timeout = 5s\n")
         client = self.hold(1)[0]
         self.shim.signal(signal.SIGTERM)
         self.assert_refusal(client.read_response(), 502)
