@@ -212,7 +212,7 @@ static void spawn(struct cgi_start *start, char *const *command, const char *dir
 
 static void run_script(struct cgi_start *start, struct param *params, size_t n)
 {
-    const struct param *filename = cgi_variables_find(params, n, SLICE("SCRIPT_FILENAME"));
+    struct param *filename = cgi_variables_find(params, n, SLICE("SCRIPT_FILENAME"));
     const struct param *info = cgi_variables_find(params, n, SLICE("PATH_INFO"));
     if (!filename || filename->value.len == 0) {
         refuse(start, 404,
@@ -220,6 +220,7 @@ static void run_script(struct cgi_start *start, struct param *params, size_t n)
                "fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;)");
         return;
     }
+    filename->value = cgi_variables_strip_proxy(filename->value);
     struct cgi_script script;
     char *text = NULL;
     bool split = !info || info->value.len == 0;

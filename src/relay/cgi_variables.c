@@ -105,6 +105,22 @@ struct param *cgi_variables_find(struct param *params, size_t n, struct slice na
     return NULL;
 }
 
+/* ---- SCRIPT_FILENAME ---- */
+
+struct slice cgi_variables_strip_proxy(struct slice filename)
+{
+    size_t prefix = starts_with(filename, "proxy:fcgi://")       ? strlen("proxy:fcgi://")
+                    : starts_with(filename, "proxy:balancer://") ? strlen("proxy:balancer://")
+                                                                 : 0;
+    struct slice rest = slice_part(filename, prefix, filename.len);
+    const char *slash = prefix > 0 && rest.len > 0 ? memchr(rest.data, '/', rest.len) : NULL;
+    if (!slash)
+        return filename;
+    rest = slice_part(rest, (size_t)(slash - rest.data), rest.len);
+    const char *query = memchr(rest.data, '?', rest.len);
+    return query ? slice_part(rest, 0, (size_t)(query - rest.data)) : rest;
+}
+
 /* ---- PATH_INFO ---- */
 
 static void set(struct param *params, size_t *n, struct slice name, struct slice value)

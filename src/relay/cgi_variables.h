@@ -29,6 +29,12 @@ struct cgi_variables {
 struct param *cgi_variables_find(struct param *params, size_t n, struct slice name);
 
 /*
+ * The file's path in a SCRIPT_FILENAME of Apache's mod_proxy_fcgi, "proxy:fcgi://HOST/PATH?QUERY"; any other
+ * as it is. As php-fpm has it.
+ */
+struct slice cgi_variables_strip_proxy(struct slice filename);
+
+/*
  * Splits the last `extra` bytes of SCRIPT_FILENAME off as PATH_INFO (RFC 3875, 4.1.5): changes
  * SCRIPT_FILENAME, SCRIPT_NAME, PATH_INFO and PATH_TRANSLATED in the list or adds them to it. *text, to be
  * freed, holds what is new. 0 or -ENOMEM.

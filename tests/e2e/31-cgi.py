@@ -263,6 +263,14 @@ class PathInfo(CgiTest):
         self.start()
         self.assert_refused(self.ask("info/a", more=[("PATH_INFO", "/b")]), 404)
 
+    def test_name_of_apache(self):
+        """As its mod_proxy_fcgi writes it."""
+        self.start()
+        with self.client() as client:
+            response = client.ask(change(PLAIN, ("SCRIPT_FILENAME", "proxy:fcgi://shim" + self.path("info/x?a=b")),
+                                         SCRIPT_NAME="/cgi/info/x"))
+        self.assert_answer(response, ("%s|/cgi/info|/x|unset" % self.path("info")).encode())
+
     def test_not_upwards(self):
         self.start()
         self.assert_refused(self.ask("info/../../x"), 403)

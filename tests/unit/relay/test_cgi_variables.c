@@ -216,6 +216,25 @@ static void test_split_with_what_is_there(void **state)
     assert_split(rooted, COUNT(rooted), 1, then);
 }
 
+static void assert_stripped(struct slice filename, struct slice expected)
+{
+    assert_true(slice_equal(cgi_variables_strip_proxy(filename), expected));
+}
+
+static void test_what_apache_writes(void **state)
+{
+    (void)state;
+    assert_stripped(SLICE("proxy:fcgi://localhost/srv/a.sh/x"), SLICE("/srv/a.sh/x"));
+    assert_stripped(SLICE("proxy:fcgi://[::1]:9000/srv/a.sh?a=b?/c"), SLICE("/srv/a.sh"));
+    assert_stripped(SLICE("proxy:balancer://name/srv/a.sh"), SLICE("/srv/a.sh"));
+    assert_stripped(SLICE("proxy:fcgi://localhost/"), SLICE("/"));
+    assert_stripped(SLICE("proxy:fcgi://localhost"), SLICE("proxy:fcgi://localhost"));
+    assert_stripped(SLICE("proxy:fcgi://"), SLICE("proxy:fcgi://"));
+    assert_stripped(SLICE("proxy:http://localhost/srv/a.sh"), SLICE("proxy:http://localhost/srv/a.sh"));
+    assert_stripped(SLICE("/srv/proxy:fcgi://x/a?b"), SLICE("/srv/proxy:fcgi://x/a?b"));
+    assert_stripped(SLICE(""), SLICE(""));
+}
+
 static void test_find(void **state)
 {
     (void)state;
@@ -240,6 +259,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_split_with_what_is_there),
+        cmocka_unit_test(test_what_apache_writes),
         cmocka_unit_test(test_find),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
