@@ -18,6 +18,21 @@
 /* Descriptors looked at one by one. */
 #define CLOSE_MAX 65536
 
+/* ---- limits ---- */
+
+/* What programs get; rlim_max 0: ours has not been raised. */
+static struct rlimit first_limit;
+
+void process_raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    first_limit = limit;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* ---- starting ---- */
 
 /* What the child tells, in memory that it shares with us until it runs the program. */
@@ -109,6 +124,9 @@ __attribute__((noinline)) static void run(const struct process_plan *plan, pid_t
     if (place_descriptors(plan->fds) < 0)
         return;
     close_the_rest();
+    /* There are programs that close all descriptors that they could have, or that stop working above 1024. */
+    if (first_limit.rlim_max > 0 && setrlimit(RLIMIT_NOFILE, &first_limit) < 0)
+        return;
     default_signals();
     sigset_t none;
     sigemptyset(&none);

@@ -20,6 +20,10 @@ struct process_plan {
     int parent_death; /* the signal that it gets if the thread that starts it dies, 0: none */
 };
 
+/* Raises the limit of open files as far as it goes, for us alone: programs get the one that we were started
+ * with. Once, before the first of them. */
+void process_raise_file_limit(void);
+
 /* What of starting a program failed. */
 enum process_step { PROCESS_START, PROCESS_DIRECTORY, PROCESS_EXEC };
 

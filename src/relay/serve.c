@@ -2,7 +2,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 
 #include "relay/application.h"
 #include "relay/listener.h"
@@ -19,16 +18,6 @@ struct server {
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */
 };
-
-/* A relay has two descriptors a request: use all that the administrator allows. */
-static void raise_file_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 static void stop_listening(struct server *server)
 {
@@ -211,7 +200,7 @@ int serve_run(const struct config *config, const struct inherited *inherited)
 {
     struct server server = {.nlisteners = 0};
     signal(SIGPIPE, SIG_IGN);
-    raise_file_limit();
+    process_raise_file_limit(); /* a relay has two descriptors a request */
     int rc = uv_loop_init(&server.loop);
     if (rc < 0) {
         fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));

@@ -9,6 +9,10 @@
 
 static const char *const always[] = {"PATH", "LANG", "TZ", "TMPDIR", "HOME", "USER", "LOGNAME"};
 
+/* Another process than the one that they are meant for is misled by them. */
+static const char *const never[] = {"LISTEN_FDS",    "LISTEN_PID",   "LISTEN_FDNAMES",
+                                    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
+
 /* Is text, of len bytes, exactly name? */
 static bool is_name(const char *name, const char *text, size_t len)
 {
@@ -22,6 +26,10 @@ static bool is_inherited(const char *text, size_t len, char *const *names)
     for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
         if (is_name(always[i], text, len))
             return true;
+    }
+    for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++) {
+        if (is_name(never[i], text, len))
+            return false;
     }
     for (; names && *names; names++) {
         if (is_name(*names, text, len))

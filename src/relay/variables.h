@@ -10,7 +10,8 @@
 /*
  * "NAME=VALUE" of our environment, NULL-terminated: PATH (a usual one if we have none), LANG, LC_*, TZ,
  * TMPDIR, HOME, USER, LOGNAME, and names (NULL-terminated; NULL: none). What we do not have is left out, and
- * each comes once. NULL without memory.
+ * each comes once. What a service manager addresses to the shim alone (LISTEN_*, NOTIFY_SOCKET, WATCHDOG_*)
+ * is left out, named or not. NULL without memory.
  */
 char **variables_inherit(char *const *names);
 

@@ -145,6 +145,16 @@ class Given(ApplicationTest):
         self.release()
         self.assert_answer(clients[0].read_response())
 
+    def test_limit_of_open_files(self):
+        """The shim raises its own, and only its own."""
+        limited = ["sh", "-c", 'ulimit -Sn 300; ulimit -Hn 400; exec "$@"', "sh"]
+        self.launch("/bin/sh -c 'ulimit -Sn >&2; ulimit -Hn; exec %s'" % STARTED, wrapper=limited)
+        self.get("/pid")
+        for limit in (300, 400):
+            self.shim.wait_log(r"info: application sh\[\d+\]: %d$" % limit)
+        with open("/proc/%d/limits" % self.shim.pid) as limits:
+            self.assertRegex(limits.read(), r"Max open files +400 +400 ")
+
     def test_what_it_says(self):
         """Line by line in the log, marked, and nothing in it can pretend to be the log's."""
         self.launch()

@@ -51,6 +51,18 @@ static void test_what_is_named(void **state)
     assert_inherited(ours, names, expected);
 }
 
+static void test_what_is_for_us_alone(void **state)
+{
+    (void)state;
+    char *ours[] = {"LISTEN_FDS=1",     "LISTEN_PID=2",   "LISTEN_FDNAMES=x",
+                    "NOTIFY_SOCKET=@x", "WATCHDOG_PID=2", "WATCHDOG_USEC=1",
+                    "LISTEN=1",         "PATH=/bin",      NULL};
+    char *names[] = {"LISTEN_FDS",   "LISTEN_PID",    "LISTEN_FDNAMES", "NOTIFY_SOCKET",
+                     "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN",         NULL};
+    const char *const expected[] = {"LISTEN=1", "PATH=/bin", NULL};
+    assert_inherited(ours, names, expected);
+}
+
 static void test_a_path_if_we_have_none(void **state)
 {
     (void)state;
@@ -89,11 +101,9 @@ static void test_nothing_to_free(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_every_program_gets),
-        cmocka_unit_test(test_what_is_named),
-        cmocka_unit_test(test_a_path_if_we_have_none),
-        cmocka_unit_test(test_an_empty_path_is_one),
-        cmocka_unit_test(test_first_of_two),
+        cmocka_unit_test(test_what_every_program_gets), cmocka_unit_test(test_what_is_named),
+        cmocka_unit_test(test_what_is_for_us_alone),    cmocka_unit_test(test_a_path_if_we_have_none),
+        cmocka_unit_test(test_an_empty_path_is_one),    cmocka_unit_test(test_first_of_two),
         cmocka_unit_test(test_nothing_to_free),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
