@@ -2,6 +2,7 @@
 """Apache's mod_fcgid starts the shim, which starts the application: with the files in etc/apache, and what is left when
 one of the three ends."""
 
+import http.client
 import json
 import os
 import pwd
@@ -11,7 +12,6 @@ import signal
 import sys
 import tempfile
 import unittest
-import urllib.error
 import urllib.request
 
 import processes
@@ -82,7 +82,7 @@ class Fcgid(Apache):
     def serves(self):
         try:
             return bool(self.ask())
-        except (urllib.error.HTTPError, ConnectionError):
+        except (OSError, http.client.HTTPException):
             return False
 
 
