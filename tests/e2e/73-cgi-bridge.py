@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
 
 import sameanswer
@@ -485,6 +486,19 @@ class Ends(BridgeTest):
                 self.close(reader)
                 self.end(process, 1, "info: the web server wants no more of the answer")
                 app.wait_closed()
+
+    def test_web_server_that_takes_its_time(self):
+        """How long it may, it says itself: it ends the program."""
+        def answer(connection):
+            connection.read_request()
+            connection.reply(numbered_lines(BIG))
+        app = self.application(answer)
+        process = self.start(self.ini(app, "send_timeout = 100ms"))
+        app.wait_requests(1)
+        time.sleep(0.6)
+        output = Background(process.stdout.read).join()
+        self.end(process)
+        self.assertTrue(output == HEAD + numbered_lines(BIG), len(output))
 
     def test_output_that_fails(self):
         app = self.application()
