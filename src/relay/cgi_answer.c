@@ -259,6 +259,8 @@ static bool waits_for_body(struct cgi_request *r)
 {
     if (r->said || r->released || r->body_ended || r->input.fd < 0 || r->process.over || r->output.gone)
         return false;
+    if (!r->body_came && !r->start.body)
+        return false;
     int left = 0;
     if (!r->output.readable || ioctl(r->output.fd, FIONREAD, &left) < 0)
         return false;

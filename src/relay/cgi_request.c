@@ -220,6 +220,7 @@ static void on_take(void *context, const struct record *record, struct slice pie
         memcpy(r->begin + r->begin_len, piece.data, piece.len);
         r->begin_len = (uint8_t)(r->begin_len + piece.len);
     } else if (record->type == FCGI_STDIN) {
+        r->body_came = true;
         gather_add(&r->cgi->gather, (char *)piece.data, piece.len);
     } else if (buffer_append(&r->params, piece.data, piece.len) < 0) {
         cgi_request_cancel(r);

@@ -38,6 +38,7 @@ struct cgi_request {
     uint8_t begin_len;
     char begin[8];
     bool params_ended, body_ended;
+    bool body_came;  /* some of it */
     bool fed;        /* its input does not block */
     bool released;   /* the answer is passed on although the body is not at its end */
     unsigned stands; /* turns in a row in which the program took nothing of the body */

@@ -240,20 +240,34 @@ static void run_script(struct cgi_start *start, struct param *params, size_t n)
     free(text);
 }
 
+/* HTTP/2 may have one without saying so. */
+static bool promises_body(struct param *params, size_t n)
+{
+    const struct param *length = cgi_variables_find(params, n, SLICE("CONTENT_LENGTH"));
+    if (length && length->value.len > 0 && !slice_equal(length->value, SLICE("0")))
+        return true;
+    return cgi_variables_find(params, n, SLICE("HTTP_TRANSFER_ENCODING")) != NULL;
+}
+
 void cgi_start_run(struct cgi_start *start)
 {
     /* A pair takes two bytes at least. */
     size_t cap = start->params.len / 2 < PARAMS_MAX ? start->params.len / 2 : PARAMS_MAX;
     struct param *params = calloc(cap + CGI_VARIABLES_ADDED, sizeof(*params));
     size_t n;
-    if (!params)
+    if (!params) {
         refuse(start, 503, "cannot run a CGI program: out of memory");
-    else if (params_decode(start->params, params, cap, &n) != PARAMS_OK)
+        return;
+    }
+    if (params_decode(start->params, params, cap, &n) != PARAMS_OK) {
         refuse(start, 400, "cannot run a CGI program: the request's parameters make no sense");
-    else if (start->programs->command)
-        spawn(start, start->programs->command, start->programs->directory, params, n);
-    else
-        run_script(start, params, n);
+    } else {
+        start->body = promises_body(params, n);
+        if (start->programs->command)
+            spawn(start, start->programs->command, start->programs->directory, params, n);
+        else
+            run_script(start, params, n);
+    }
     free(params);
 }
 

@@ -31,6 +31,7 @@ struct cgi_start {
     const struct cgi_programs *programs;
     struct slice params; /* the request's PARAMS stream */
     int fds[3];          /* the program's; stay the caller's */
+    bool body;           /* the parameters promise one */
     pid_t pid;           /* of the program; 0: it was not started */
     int status;          /* then: the HTTP status to answer */
     char *message; /* then: a whole sentence for the log. malloc'ed as the next two; NULL without memory */

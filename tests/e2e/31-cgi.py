@@ -426,6 +426,24 @@ class Bodies(CgiTest):
                 break
         self.assertFalse(early and pause < 0.3)
 
+    def first_output(self, *more):
+        """The time until the answer of a program begins that waits for the end of its body."""
+        before = time.monotonic()
+        client = self.begin("program", ("QUERY_STRING", "flood=10"), *more)
+        self.assertEqual(client.read_record().content[:len(HEAD)], HEAD)
+        passed = time.monotonic() - before
+        self.assert_answer(self.finish(client))
+        return passed
+
+    def test_body_that_was_promised(self):
+        """Where none was, none is waited for."""
+        self.start()
+        self.assertGreater(self.first_output(("CONTENT_LENGTH", "3")), 0.4)
+        self.assertGreater(self.first_output(("HTTP_TRANSFER_ENCODING", "chunked")), 0.4)
+        for promise in ([("CONTENT_LENGTH", "0")], [("CONTENT_LENGTH", "")], []):
+            # A busy machine may take longer now and then.
+            self.assertTrue(any(self.first_output(*promise) < 0.4 for _ in range(20)))
+
     def test_answer_while_the_body_comes(self):
         """Once the body stands still, what the program says goes out at once, and what comes reaches it at once."""
         self.start()
