@@ -102,7 +102,25 @@ class ModFcgid(unittest.TestCase):
         server.stop()
         self.assertIsNone(SANITIZER.search(text), text)
 
+    def signal(self, server, number):
+        """Tells Apache to end what it has started, and waits for that."""
+        before = server.processes()
+        parents = {pid: processes.parent(pid) for pid in server.shims()}
+        server.process.send_signal(number)
+
+        def ended():
+            # Apache waits for a few seconds until it kills mod_fcgid's process, which on a machine that stood still may
+            # have told nobody yet.
+            for pid in [pid for pid, parent in parents.items() if processes.parent(pid) not in (parent, None)]:
+                del parents[pid]
+                if os.path.exists("/proc/%d/fd/0" % pid):  # nor does it know it from TERM
+                    os.kill(pid, signal.SIGTERM)
+            return not any(processes.runs(pid) for pid in before)
+        wait_for(ended, what="all that Apache had started to end")
+
     def stop(self, server):
+        self.signal(server, server.stop_signal)
+        server.process.wait(PATIENCE)
         server.end()
         wait_for(lambda: not server.processes(), what="all that Apache started to end")
         self.assertEqual(os.listdir(server.tmp), [])
@@ -151,8 +169,7 @@ class ModFcgid(unittest.TestCase):
         server.ask()
         before = server.processes()
         self.assertEqual(len(before), 2)
-        server.process.send_signal(signal.SIGUSR1)
-        wait_for(lambda: not any(processes.runs(pid) for pid in before), what="the old processes to end")
+        self.signal(server, signal.SIGUSR1)
         wait_for(server.serves, what="the new ones to serve")
         self.assertFalse(set(before) & set(server.processes()))
         self.stop(server)

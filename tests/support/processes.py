@@ -19,7 +19,17 @@ def with_variable(name, value):
                   if pid.isdigit() and wanted in read(pid, "environ").split(b"\0"))
 
 
+def state(pid):
+    """The fields of /proc/PID/stat behind its name: the state, the parent, ..."""
+    return read(pid, "stat").rpartition(b")")[2].split()
+
+
 def runs(pid):
     """False if there is no such process, or only its zombie."""
-    state = read(pid, "stat").rpartition(b")")[2].split()
-    return bool(state) and state[0] != b"Z"
+    return state(pid)[:1] not in ([], [b"Z"])
+
+
+def parent(pid):
+    """None if there is no such process."""
+    fields = state(pid)
+    return int(fields[1]) if fields else None
