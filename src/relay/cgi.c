@@ -8,6 +8,9 @@
 
 #include "relay/cgi_request.h"
 
+/* libuv has as many, unless UV_THREADPOOL_SIZE says otherwise. */
+#define THREADS 4
+
 static void warn_of_writers(const struct cgi *cgi, const char *path)
 {
     struct stat st;
@@ -16,6 +19,53 @@ static void warn_of_writers(const struct cgi *cgi, const char *path)
                   "cgi_root = %s: anybody on this machine can write there, and so run programs as this user; "
                   "take that permission away (chmod o-w)",
                   path);
+}
+
+static void wait_for_post(void *all)
+{
+    uv_sem_wait(all);
+}
+
+/* Can there be as many threads as libuv starts programs with, at the same time? */
+static int try_threads(void)
+{
+    uv_thread_t threads[THREADS];
+    uv_sem_t all;
+    int rc = uv_sem_init(&all, 0);
+    int n = 0;
+    if (rc < 0)
+        return rc;
+    while (rc == 0 && n < THREADS) {
+        rc = uv_thread_create(&threads[n], wait_for_post, &all);
+        n += rc == 0;
+    }
+    for (int i = 0; i < n; i++)
+        uv_sem_post(&all);
+    for (int i = 0; i < n; i++)
+        uv_thread_join(&threads[i]);
+    uv_sem_destroy(&all);
+    return rc;
+}
+
+static void do_nothing(uv_work_t *work)
+{
+    (void)work;
+}
+
+/*
+ * libuv makes its threads when the first work comes, and if it cannot have them it ends the process: better
+ * now than with the first request, and not without a word.
+ */
+static int open_threads(struct cgi *cgi)
+{
+    int rc = try_threads();
+    if (rc == 0)
+        return uv_queue_work(cgi->loop, &cgi->first_work, do_nothing, NULL);
+    log_write(cgi->log, LOG_ERROR,
+              "cgi: cannot have %d threads to start programs with: %s; raise the limit of processes "
+              "(ulimit -u, LimitNPROC, TasksMax) or of memory",
+              THREADS, uv_strerror(rc));
+    return rc;
 }
 
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
@@ -35,7 +85,7 @@ int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct dea
         log_write(log, LOG_WARNING, "cgi = %s: it cannot be run now: %s", cgi->programs.command[0],
                   strerror(errno));
     cgi->buffer = malloc(CGI_BUFFER_SIZE);
-    return cgi->buffer ? 0 : -ENOMEM;
+    return cgi->buffer ? open_threads(cgi) : -ENOMEM;
 }
 
 int cgi_dial(void *dialled)

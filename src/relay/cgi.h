@@ -62,6 +62,7 @@ struct cgi {
     char *buffer; /* what is read in this turn */
     struct gather gather;
     struct log_limit limits[CGI_LIMITS];
+    uv_work_t first_work;
     bool closed;
 };
 

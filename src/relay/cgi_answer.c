@@ -2,6 +2,7 @@
  * What a CGI program says, and how its answer ends.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 #define HELD_MAX 16384
 /* Bytes in a program's output pipe from which on it may be full: one of 16 pages of which none was filled. */
 #define PILE_MAX 32768
+/* A pipe of this size may be full with any number of them. */
+#define PIPE_MIN 4096
 /* Lines of one request that may get into the log. */
 #define LINES_MAX 100
 
@@ -174,6 +177,8 @@ static void send_last(struct cgi_request *r)
 {
     bool over = r->process.over;
     send_held(r);
+    if (r->state != CGI_RUNS)
+        return; /* the connection broke */
     if (!r->said) {
         log_silence(r);
         send_page(r, 502);
@@ -254,6 +259,13 @@ static bool pass_output(struct cgi_request *r)
     return true;
 }
 
+/* The kernel gives users who have many pipes small ones (pipe-user-pages-soft). */
+static bool may_be_full(int fd, int left)
+{
+    int size = left < PILE_MAX ? fcntl(fd, F_GETPIPE_SZ) : -1;
+    return left >= PILE_MAX || (size >= 0 && left >= size / 2) || (size == PIPE_MIN && left > 0);
+}
+
 /* Does the answer wait for the body? */
 static bool waits_for_body(struct cgi_request *r)
 {
@@ -264,7 +276,7 @@ static bool waits_for_body(struct cgi_request *r)
     int left = 0;
     if (!r->output.readable || ioctl(r->output.fd, FIONREAD, &left) < 0)
         return false;
-    if (left >= PILE_MAX) {
+    if (may_be_full(r->output.fd, left)) {
         r->released = true;
         return false;
     }

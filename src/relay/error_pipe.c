@@ -206,7 +206,8 @@ void error_pipe_drain(struct error_pipe *pipe)
         taken += (size_t)n;
     }
     pipe->over = true;
-    end_line(pipe);
+    if (pipe->watch.fd >= 0)
+        end_line(pipe); /* who has closed it meanwhile wants to hear no more */
 }
 
 void error_pipe_close(struct error_pipe *pipe)

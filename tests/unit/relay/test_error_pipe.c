@@ -386,6 +386,17 @@ static void test_drain_of_an_ended_program(void **state)
     check_lines("one|two|", "closed");
 }
 
+static void test_close_in_a_drain(void **state)
+{
+    (void)state;
+    heard.paused = true;
+    close_at = 1;
+    say("one\ntw", 6);
+    error_pipe_drain(&heard);
+    assert_int_equal(heard.watch.fd, -1);
+    check_lines("one|", "and nothing after it is closed");
+}
+
 /* Who talks without end is not listened to for ever. */
 static void test_drain_of_much(void **state)
 {
@@ -493,6 +504,7 @@ int main(void)
         TEST(test_close_among_the_bytes),
         TEST(test_drain),
         TEST(test_drain_of_an_ended_program),
+        TEST(test_close_in_a_drain),
         TEST(test_drain_of_much),
         TEST(test_flood),
         TEST(test_descriptors),
