@@ -11,6 +11,8 @@
 
 /* Who ends of itself before this, in ms, and has answered nothing, does not work. */
 #define WORTHWHILE_MS 1000
+/* Between two starts in one place, in ms: who ends sooner, though normally, must not keep us busy. */
+#define SPACING_MS 20
 /* Who has lived for so long started well: its end has nothing to do with the failures before. */
 #define SETTLED_MS       10000
 #define FIRST_PAUSE_MS   100
@@ -36,6 +38,16 @@ static bool has_answered(const struct member *m)
 
 /* ---- failure ---- */
 
+/* Nobody answers, and nobody is about to. */
+static bool is_down(const struct application *a)
+{
+    for (size_t i = 0; i < a->nmembers; i++) {
+        if (a->members[i].lives || a->members[i].due)
+            return false;
+    }
+    return true;
+}
+
 /*
  * Nothing else is tried for a while. If no other process lives, those who wait for one need not wait for the
  * end of the pause, too.
@@ -47,14 +59,14 @@ static void pause_member(struct member *m, const char *trouble)
     if (m->pause > LONGEST_PAUSE_MS)
         m->pause = LONGEST_PAUSE_MS;
     log_write(log_of(m), LOG_WARNING, "%s; next start in %u ms", trouble, m->pause);
-    if (a->lives == 0) {
+    if (is_down(a)) {
         private_socket_refuse(&a->socket);
         snprintf(a->trouble, sizeof(a->trouble), "%s", trouble);
         a->relay->pool.shared.trouble = a->trouble;
     }
 }
 
-static void on_pause_over(uv_timer_t *timer)
+static void on_time(uv_timer_t *timer)
 {
     start_member(timer->data);
 }
@@ -62,7 +74,7 @@ static void on_pause_over(uv_timer_t *timer)
 static void fail(struct member *m, const char *trouble)
 {
     pause_member(m, trouble);
-    uv_timer_start(&m->timer, on_pause_over, m->pause, 0);
+    uv_timer_start(&m->timer, on_time, m->pause, 0);
 }
 
 /* ---- the end of a process ---- */
@@ -94,6 +106,13 @@ static void describe_end(const struct member *m, pid_t pid, uint64_t lived, char
              process_describe(m->status, how, sizeof(how)), (unsigned long long)lived);
 }
 
+static void replace(struct member *m, uint64_t lived)
+{
+    m->due = true;
+    uv_update_time(m->application->relay->loop);
+    uv_timer_start(&m->timer, on_time, lived < SPACING_MS ? SPACING_MS - lived : 0, 0);
+}
+
 static bool is_normal(const struct member *m, uint64_t lived)
 {
     return WIFEXITED(m->status) && WEXITSTATUS(m->status) == 0 && (lived >= WORTHWHILE_MS || has_answered(m));
@@ -117,7 +136,7 @@ static void on_concluded(uv_timer_t *timer)
         m->pause = 0;
     if (normal) {
         log_write(log_of(m), LOG_INFO, "%s; starting another", end);
-        start_member(m);
+        replace(m, lived);
         return;
     }
     char trouble[APPLICATION_TROUBLE];
@@ -209,6 +228,7 @@ static void start_member(struct member *m)
 {
     struct application *a = m->application;
     char trouble[APPLICATION_TROUBLE];
+    m->due = false;
     if (a->socket.listener < 0 && private_socket_open(&a->socket, trouble, sizeof(trouble)) < 0) {
         fail(m, trouble);
         return;

@@ -3,9 +3,9 @@
  * socket as their descriptor 0 (FastCGI specification 2.2), each replaced when it ends.
  *
  * A process that ends with status 0 after it has answered or lived for a second has done its work, and is
- * replaced at once. Any other end is a failure: a pause follows, which grows from one failure to the next.
- * While no process lives, and none is due, nobody listens on the socket: requests are refused at once. Not
- * thread-safe: belongs to its loop.
+ * replaced at once, or 20 ms after its start. Any other end is a failure: a pause follows, which grows from
+ * one failure to the next. While no process lives, and none is due, nobody listens on the socket: requests
+ * are refused at once. Not thread-safe: belongs to its loop.
  */
 #ifndef RELAY_APPLICATION_H
 #define RELAY_APPLICATION_H
@@ -24,6 +24,7 @@ struct member {
     struct error_pipe errors;
     uv_timer_t timer;
     bool lives;     /* until its end has been dealt with */
+    bool due;       /* it ended as it should, and the next one starts in a moment */
     int status;     /* of its end, as waitpid(2) has it */
     uint64_t since; /* when it was started, in ms of a steady clock */
     uint64_t seen;  /* the relay's answers at that time */

@@ -44,15 +44,18 @@ static bool below_cap(const struct pool *pool)
     return cap == 0 || pool->total < cap;
 }
 
-/* A repeated request must not go out on a kept connection: where the cap is reached, one of those makes room.
+/*
+ * For a new connection in spite of kept ones: where the cap is reached, one of those makes room. Of a started
+ * application it does so at once, since its process may be the only one that could serve the new connection:
+ * the others may be pausing.
  */
 static bool make_room(struct pool *pool)
 {
-    if (below_cap(pool))
-        return true;
+    bool below = below_cap(pool);
     if (pool->idle.next == &pool->idle)
-        return false;
-    drop(pool, pool->idle.previous);
+        return below;
+    if (!below || pool->shared.config->kind == UPSTREAM_COMMAND)
+        drop(pool, pool->idle.previous);
     return true;
 }
 

@@ -201,12 +201,23 @@ static unsigned what_is_sent(const struct front *f)
     return (f->state == FRONT_ANSWER ? UPSTREAM_LAST : 0u) | (f->request.body ? UPSTREAM_BODY : 0u);
 }
 
+/*
+ * Processes that we start end on purpose, after so many requests, and behind a kept connection there may be
+ * one that is about to: what cannot be repeated does not go there.
+ */
+static enum pool_wish choose_connection(const struct front *f)
+{
+    if (f->request.idempotent)
+        return POOL_ANY;
+    return f->relay->config->upstream.kind == UPSTREAM_COMMAND ? POOL_FRESH : POOL_SURE;
+}
+
 static void dispatch(struct front *f, bool fresh)
 {
     struct relay *relay = f->relay;
     struct upstream *upstream;
     int error;
-    enum pool_wish wish = fresh ? POOL_FRESH : f->request.idempotent ? POOL_ANY : POOL_SURE;
+    enum pool_wish wish = fresh ? POOL_FRESH : choose_connection(f);
     switch (pool_get(&relay->pool, &f->request.ticket, f, wish, &upstream, &error)) {
     case POOL_CONNECTION:
         attach(f, upstream);

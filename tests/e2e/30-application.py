@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import unittest
 
 import fcgi
@@ -284,6 +285,25 @@ class Ends(ApplicationTest):
                 self.assertEqual(len({answer.body for answer in answers}), 9)
                 self.assertEqual(self.pauses(), [])
 
+    def test_posts_to_processes_that_end(self):
+        """On a kept connection they would meet one that is about to end, and could not be sent again."""
+        self.launch(upstream="processes = 2\nkeepalive = on\n")
+        clients = [self.client() for _ in range(40)]
+        for client in clients:
+            client.send(fcgi.request(change(POST, ("QUERY_STRING", "0"), SCRIPT_NAME="/finish")))
+        for client in clients:
+            self.assert_answer(client.read_response())
+        self.assertEqual(self.pauses(), [])
+
+    def test_ends_in_quick_succession(self):
+        """Who ends as it should is replaced at once, but not as fast as can be."""
+        self.launch()
+        began = time.monotonic()
+        for _ in range(30):
+            self.get("/finish", "0")
+        self.assertGreater(time.monotonic() - began, 28 * 0.018)
+        self.assertEqual(self.pauses(), [])
+
     def test_end_with_another_status_behind_an_answer(self):
         self.launch()
         self.get("/finish", "4")
@@ -375,6 +395,22 @@ class CannotStart(ApplicationTest):
         self.shim.wait_log(" error: no answer from the application at %s: .*; %s" % (path, failure))
         os.rename(path + ".away", path)
         self.wait_served()
+
+    def test_one_of_two(self):
+        """The other serves on, whatever comes on whatever connection."""
+        path = self.make("app", "")
+        shutil.copy(STARTED, path)
+        self.launch(path, "processes = 2\nkeepalive = on\nidle_timeout = 10m\n", PROXIES + LONG)
+        clients = self.hold(2)
+        self.release()
+        for client in clients:
+            self.assert_answer(client.read_response())
+        dies, lives = self.began(self.path("go"))
+        os.rename(path, path + ".away")
+        os.kill(dies, signal.SIGKILL)
+        self.shim.wait_log("warning: cannot start the application")
+        for params in (POST, PLAIN, POST, POST):
+            self.assertEqual(self.get("/pid", params=params), str(lives))
 
     def test_nothing_behind_the_dashes(self):
         self.launch(None, args=["--"], ready=False)
