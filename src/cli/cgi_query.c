@@ -35,19 +35,24 @@ static struct slice decode_beginning(struct slice text, bool percent, char *out)
     return (struct slice){out, len};
 }
 
+static bool begins_with(const char *query, const char *argument)
+{
+    char out[COMPARED], other[COMPARED];
+    return slice_equal(decode_beginning((struct slice){query, strcspn(query, "+")}, true, out),
+                       decode_beginning(slice_of(argument), false, other));
+}
+
 bool cgi_is_query(int argc, char **argv)
 {
     const char *query = getenv("QUERY_STRING");
     if (argc < 2 || !getenv("GATEWAY_INTERFACE") || !query || strchr(query, '='))
         return false;
-    struct slice first = {query, strcspn(query, "+")};
     int words = 1;
     for (const char *at = query; *at; at++)
         words += *at == '+';
     /* Apache leaves out words beyond its limit. */
     if (words < argc - 1)
         return false;
-    char word[COMPARED], argument[COMPARED];
-    return slice_equal(decode_beginning(first, true, word),
-                       decode_beginning(slice_of(argv[1]), false, argument));
+    /* Some web servers leave out empty words. */
+    return begins_with(query, argv[1]) || begins_with(query + strspn(query, "+"), argv[1]);
 }
