@@ -14,7 +14,7 @@
 static void warn_of_writers(const struct cgi *cgi, const char *path)
 {
     struct stat st;
-    if (fstat(cgi->programs.root.fd, &st) == 0 && (st.st_mode & S_IWOTH))
+    if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH))
         log_write(cgi->log, LOG_WARNING,
                   "cgi_root = %s: anybody on this machine can write there, and so run programs as this user; "
                   "take that permission away (chmod o-w)",

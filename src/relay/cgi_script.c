@@ -70,7 +70,13 @@ static int open_by_steps(int root, const char *path)
     return at;
 }
 
-static int open_beneath(const struct cgi_root *root, const char *path)
+/* The directory of a cgi_root as it is now. */
+struct place {
+    int fd;
+    bool by_steps;
+};
+
+static int open_beneath(const struct place *root, const char *path)
 {
     return root->by_steps ? open_by_steps(root->fd, path) : open_by_kernel(root->fd, path);
 }
@@ -97,18 +103,23 @@ static void strip_slashes(char *path)
         path[--len] = '\0';
 }
 
+static int open_directory(const char *path)
+{
+    int fd = open(*path ? path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 int cgi_root_open(struct cgi_root *root, const char *path)
 {
-    *root = (struct cgi_root){.fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC)};
-    if (root->fd < 0)
-        return -errno;
-    root->given = strdup(path);
-    root->real = path_of(root->fd);
-    if (!root->given || !root->real)
-        return -errno;
-    strip_slashes(root->given);
-    strip_slashes(root->real);
-    int probe = open_by_kernel(root->fd, ".");
+    *root = (struct cgi_root){.path = strdup(path)};
+    if (!root->path)
+        return -ENOMEM;
+    strip_slashes(root->path);
+    int fd = open_directory(root->path);
+    if (fd < 0)
+        return fd;
+    int probe = open_by_kernel(fd, ".");
+    close(fd);
     if (probe >= 0)
         close(probe);
     /* EPERM: a filter of system calls that does not know this one. */
@@ -118,11 +129,8 @@ int cgi_root_open(struct cgi_root *root, const char *path)
 
 void cgi_root_close(struct cgi_root *root)
 {
-    if (root->fd >= 0)
-        close(root->fd);
-    free(root->given);
-    free(root->real);
-    *root = (struct cgi_root){.fd = -1};
+    free(root->path);
+    *root = (struct cgi_root){0};
 }
 
 /* ---- finding ---- */
@@ -148,7 +156,7 @@ static bool leads_upwards(const char *path, size_t len)
 }
 
 /* Opens the first part of the path that is no directory, if it is a file: `*used` bytes of it. */
-static int open_first_file(const struct cgi_root *root, char *path, size_t len, size_t *used)
+static int open_first_file(const struct place *root, char *path, size_t len, size_t *used)
 {
     for (size_t i = 1; i < len; i++) {
         if (path[i] != '/' || path[i - 1] == '/')
@@ -193,15 +201,22 @@ static int name_file(int fd, char *out)
     return rc;
 }
 
-int cgi_script_find(const struct cgi_root *root, struct slice filename, bool split, struct cgi_script *script)
+/* By the path as the kernel has it, without symbolic links. */
+static bool take_real_prefix(struct slice *path, int fd)
 {
-    struct slice rest = filename;
+    char *real = path_of(fd);
+    if (!real)
+        return false;
+    strip_slashes(real);
+    bool taken = take_prefix(path, real);
+    free(real);
+    return taken;
+}
+
+static int find_in(const struct place *root, struct slice filename, struct slice rest, bool split,
+                   struct cgi_script *script)
+{
     char path[PATH_MAX];
-    script->extra = 0;
-    if (memchr(rest.data, '\0', rest.len))
-        return -ENOENT;
-    if (!take_prefix(&rest, root->given) && !take_prefix(&rest, root->real))
-        return -EXDEV;
     while (rest.len > 0 && rest.data[0] == '/')
         rest = slice_part(rest, 1, rest.len);
     if (rest.len == 0)
@@ -223,5 +238,21 @@ int cgi_script_find(const struct cgi_root *root, struct slice filename, bool spl
         return fd;
     int rc = name_file(fd, script->path);
     close(fd);
+    return rc;
+}
+
+int cgi_script_find(const struct cgi_root *root, struct slice filename, bool split, struct cgi_script *script)
+{
+    struct slice rest = filename;
+    script->extra = 0;
+    if (memchr(rest.data, '\0', rest.len))
+        return -ENOENT;
+    const struct place place = {open_directory(root->path), root->by_steps};
+    if (place.fd < 0)
+        return place.fd;
+    int rc = -EXDEV;
+    if (take_prefix(&rest, root->path) || take_real_prefix(&rest, place.fd))
+        rc = find_in(&place, filename, rest, split, script);
+    close(place.fd);
     return rc;
 }

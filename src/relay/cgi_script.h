@@ -12,15 +12,16 @@
 
 #include "base/slice.h"
 
-/* A directory that programs may be run from. Starts as {.fd = -1}. */
+/*
+ * A directory that programs may be run from. Only its path is kept: what is put in its place, as installing
+ * a new version does, counts from the next request on.
+ */
 struct cgi_root {
-    int fd;
-    char *given;   /* its path as written, without slashes at the end */
-    char *real;    /* as the kernel has it: no symbolic links */
+    char *path;    /* as written, without slashes at the end: "" is the directory "/" */
     bool by_steps; /* there is no openat2(2) */
 };
 
-/* Opens an absolute path. 0 or a negative errno; cgi_root_close is due in either case. */
+/* Looks at an absolute path. 0 or a negative errno; cgi_root_close is due in either case. */
 int cgi_root_open(struct cgi_root *root, const char *path);
 void cgi_root_close(struct cgi_root *root);
 

@@ -55,7 +55,7 @@ static int open_program(struct cgi_programs *programs, char *const *command, cha
 int cgi_programs_open(struct cgi_programs *programs, const struct config_upstream *config, char *error,
                       size_t error_size)
 {
-    *programs = (struct cgi_programs){.root.fd = -1};
+    *programs = (struct cgi_programs){0};
     programs->inherited = variables_inherit(config->environment);
     if (!programs->inherited) {
         snprintf(error, error_size, "cgi: out of memory");
@@ -75,7 +75,7 @@ void cgi_programs_close(struct cgi_programs *programs)
     free(programs->directory);
     cgi_root_close(&programs->root);
     variables_free(programs->inherited);
-    *programs = (struct cgi_programs){.root.fd = -1};
+    *programs = (struct cgi_programs){0};
 }
 
 /* ---- what to answer ---- */
@@ -105,7 +105,7 @@ static void refuse_script(struct cgi_start *start, struct slice filename, int er
     switch (error) {
     case EXDEV:
         refuse(start, 403, "refused to run \"%s\": it is not under cgi_root %s", shown,
-               start->programs->root.given);
+               start->programs->root.path);
         break;
     case ELOOP:
         refuse(start, 403, "refused to run \"%s\": a symbolic link that may lead anywhere", shown);

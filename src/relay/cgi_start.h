@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "relay/cgi_script.h"
 
-/* What is run for requests. Starts as {.root.fd = -1}; immutable once it is open. */
+/* What is run for requests. Starts as {0}; immutable once it is open. */
 struct cgi_programs {
     char **command;  /* argv of the one program, by its path; NULL: scripts under root */
     char *directory; /* where it works */

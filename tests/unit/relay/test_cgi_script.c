@@ -262,6 +262,34 @@ static void test_slash_as_root(void **state)
     cgi_root_close(&root);
 }
 
+/* A new version of the programs is put in the place of the old one, or a link is turned to it. */
+static void test_root_that_is_replaced(void **state)
+{
+    const struct tree *tree = *state;
+    struct cgi_root root;
+    struct cgi_script script;
+    assert_int_equal(cgi_root_open(&root, path_in(tree, "link")), 0);
+    root.by_steps = tree->root.by_steps;
+    assert_int_equal(mkdir(path_in(tree, "new"), 0755), 0);
+    make_file(tree, "new/c.sh");
+    assert_int_equal(unlink(path_in(tree, "link")), 0);
+    make_link(tree, "new", "link");
+    assert_int_equal(cgi_script_find(&root, slice_of(path_in(tree, "link/c.sh")), true, &script), 0);
+    assert_string_equal(script.path, path_in(tree, "new/c.sh"));
+    assert_int_equal(cgi_script_find(&root, slice_of(path_in(tree, "new/c.sh")), true, &script), 0);
+    assert_int_equal(cgi_script_find(&root, slice_of(path_in(tree, "link/a.sh")), true, &script), -ENOENT);
+    assert_int_equal(cgi_script_find(&root, slice_of(path_in(tree, "root/a.sh")), true, &script), -EXDEV);
+    cgi_root_close(&root);
+
+    assert_int_equal(rename(path_in(tree, "root"), path_in(tree, "old")), 0);
+    assert_not_found(tree, "root/a.sh", ENOENT);
+    assert_int_equal(rename(path_in(tree, "new"), path_in(tree, "root")), 0);
+    assert_found(tree, "root/c.sh", "root/c.sh", 0);
+    assert_not_found(tree, "root/a.sh", ENOENT);
+    assert_int_equal(unlink(path_in(tree, "root/c.sh")), 0);
+    assert_int_equal(rename(path_in(tree, "old"), path_in(tree, "root")), 0);
+}
+
 static void test_no_root(void **state)
 {
     const struct tree *tree = *state;
@@ -288,6 +316,7 @@ int main(void)
         BOTH_WAYS(test_long_path_info),
         BOTH_WAYS(test_root_behind_a_link),
         BOTH_WAYS(test_slash_as_root),
+        BOTH_WAYS(test_root_that_is_replaced),
         BOTH_WAYS(test_no_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
