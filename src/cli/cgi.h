@@ -35,7 +35,8 @@ bool cgi_is_asked_for(void);
 /*
  * Whether the command line is not the administrator's but the URL's: a web server that runs this very program
  * as a CGI program gives it the words of a query string without "=" (RFC 3875 section 4.4). Rather too often
- * than too seldom: the count of the arguments and the beginning of the first are compared.
+ * than too seldom: the count of the arguments and the beginning of the first are compared, and the last one
+ * with each word, for it may stand behind the administrator's.
  */
 bool cgi_is_query(int argc, char **argv);
 

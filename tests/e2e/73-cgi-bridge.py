@@ -629,6 +629,15 @@ class CommandLine(BridgeTest):
             output = self.ask(script, "cgi", "--", "/bin/sh", QUERY_STRING=query, status=1, errors="are not obeyed")
             self.assertEqual(output, page(500))
 
+    def test_wrapper_that_hands_words_on_behind_its_own(self):
+        script = self.write("s", '#!/bin/sh\nexec %s serve -c %s "$@"\n' % (self.path("f"), self.path("i")))
+        evil = self.write("evil", "[upstream]\ncgi = /bin/echo evil\n[proxy p]\ntrust = 10.0.0.1\n")
+        for words, query in ((["-c", evil], "-c+%s"), (["-c" + evil], "-c%s"), (["-c", evil], "+-c++%s+"),
+                             (["--config=" + evil], "--config%%3D%s")):
+            output = self.ask(script, *words, QUERY_STRING=query % evil, status=1, errors="are not obeyed")
+            self.assertEqual(output, page(500))
+        self.assertEqual(self.ask(script, QUERY_STRING="a+b"), HEAD + b"answered")
+
 
 def bridge_site(server):
     """The shipped file, with programs from a directory of the test's own."""
