@@ -275,9 +275,13 @@ void process_reap(struct process *process)
     if (process->pid <= 0)
         return;
     poller_close_fd(process->poller, &process->watch);
-    if (!process->over)
+    int options = 0;
+    if (!process->over) {
         process_signal(process, SIGKILL);
-    while (waitpid(process->pid, NULL, 0) < 0 && errno == EINTR)
+        /* One that has become another user's would be waited for as long as it likes. */
+        options = kill(process->pid, SIGKILL) < 0 && errno == EPERM ? WNOHANG : 0;
+    }
+    while (waitpid(process->pid, NULL, options) < 0 && errno == EINTR)
         continue;
     process->pid = 0;
 }

@@ -60,8 +60,9 @@ int process_watch(struct poller *poller, struct process *process, pid_t pid);
 /* Sends a signal to its whole group: the program and what it has started. Fine if it is reaped. */
 void process_signal(const struct process *process, int number);
 
-/* Lets go of it; one that has not ended is killed, with its group, and waited for. Fine to call twice. Its
- * memory must last until the round of events is over: poller_bury(&process->watch) sees to that. */
+/* Lets go of it; one that has not ended is killed, with its group, and waited for, unless it cannot be killed
+ * since it has become another user's. Fine to call twice. Its memory must last until the round of events is
+ * over: poller_bury(&process->watch) sees to that. */
 void process_reap(struct process *process);
 
 /* "exited with status 3", "was ended by signal 11 (Segmentation fault)". Returns out. */

@@ -728,6 +728,31 @@ static void test_reap_kills(void **state)
     assert_int_equal(ends, 0);
 }
 
+/* A program that has become another user's, as suexec does, is not waited for. */
+static void test_reap_of_another_users(void **state)
+{
+    (void)state;
+    NEED_NATIVE();
+    if (geteuid() != 0)
+        skip();
+    struct voice voice;
+    pid_t pid = spawn_waiting("ignore", "", &voice, 1);
+    watch(pid);
+    if (setresuid(1, 1, 0) == 0) {
+        process_reap(&watched);
+        assert_int_equal(setresuid(0, 0, 0), 0);
+        assert_int_equal(watched.pid, 0);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+    } else {
+        process_reap(&watched);
+    }
+    assert_int_equal(hear(&voice), 0);
+    close(voice.ours);
+    run_for_now();
+    assert_int_equal(ends, 0);
+}
+
 /* One that has ended, but before the loop has noticed. */
 static void test_reap_before_it_is_noticed(void **state)
 {
@@ -912,6 +937,7 @@ int main(int argc, char **argv)
         TEST(test_signal_is_of_the_group),
         TEST(test_signal_after_the_end),
         TEST(test_reap_kills),
+        TEST(test_reap_of_another_users),
         TEST(test_reap_before_it_is_noticed),
         TEST(test_watch_fails),
         TEST(test_death_of_the_parent),
