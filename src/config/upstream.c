@@ -269,6 +269,19 @@ static void cap_connections(struct config_upstream *upstream)
         upstream->connections = upstream->processes;
 }
 
+/* Who serves one connection at a time and keeps it does not see the next one. */
+static void check_kept_connections(const struct build *build)
+{
+    const struct config_upstream *upstream = &build->config->upstream;
+    if (upstream->kind == UPSTREAM_COMMAND && upstream->keepalive &&
+        upstream->connections > upstream->processes)
+        messages_add(
+            build->messages, false, build->config->path, find_line(build, "connections"),
+            "connections = %u: with keepalive, the requests of more connections than processes (%u) "
+            "wait until a kept one is closed, unless each process serves several at a time; remove it",
+            upstream->connections, upstream->processes);
+}
+
 void build_upstream(struct config *config, struct messages *messages)
 {
     const struct build build = {config, config->source, messages};
@@ -278,6 +291,7 @@ void build_upstream(struct config *config, struct messages *messages)
         build_kind(&build);
     build_environment(&build);
     cap_connections(&config->upstream);
+    check_kept_connections(&build);
     if (config->upstream.keepalive && config->upstream.connections == 0)
         messages_add(messages, true, config->path, find_line(&build, "keepalive"),
                      "keepalive = on: without a cap, idle connections could take all of the application's "

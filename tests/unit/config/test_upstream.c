@@ -89,6 +89,19 @@ static void test_kinds(void **state)
     }
 }
 
+static void test_kept_connections(void **state)
+{
+    (void)state;
+    config_free(load_lines("command = /x\nprocesses = 4\nconnections = 4\nkeepalive = on\n"));
+    config_free(load_lines("address = 127.0.0.1:9\nconnections = 4\nkeepalive = on\n"));
+    write_text(INI, GROUP "[upstream]\ncommand = /x\nprocesses = 4\nconnections = 5\nkeepalive = on\n");
+    config_free(
+        load_at("W6: connections = 5: with keepalive, the requests of more connections than processes (4) "
+                "wait until a kept one is closed, unless each process serves several at a time; remove "
+                "it\n",
+                __FILE__, __LINE__));
+}
+
 #define LEADS_BACK "leads back with \"..\"; write the path without it\n"
 
 static void test_roots(void **state)
@@ -380,15 +393,11 @@ static void test_find_line(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_roots),
-        cmocka_unit_test(test_several_kinds),
-        cmocka_unit_test(test_wrong_kind),
-        cmocka_unit_test(test_keys_of_kinds),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_print),
-        cmocka_unit_test(test_given_command),
-        cmocka_unit_test(test_given_command_and_other_keys),
+        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_kept_connections),
+        cmocka_unit_test(test_roots),         cmocka_unit_test(test_several_kinds),
+        cmocka_unit_test(test_wrong_kind),    cmocka_unit_test(test_keys_of_kinds),
+        cmocka_unit_test(test_mistakes),      cmocka_unit_test(test_print),
+        cmocka_unit_test(test_given_command), cmocka_unit_test(test_given_command_and_other_keys),
         cmocka_unit_test(test_find_line),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
