@@ -37,8 +37,9 @@ class Fcgid(Apache):
         self.tmp = tempfile.mkdtemp(prefix="realip-tmp-")
         os.chmod(self.tmp, 0o777)  # Apache as root starts programs as another user
         super().__init__("unix:unused", edits)
-        self.extra = "FcgidIPCDir %s\nFcgidProcessTableFile %s\nFcgidInitialEnv TMPDIR %s\n" % (
-            self.folder("sockets"), self.path("table"), self.tmp)
+        # One process: the next request may come before mod_fcgid has the process of the last one back.
+        self.extra = "FcgidIPCDir %s\nFcgidProcessTableFile %s\nFcgidInitialEnv TMPDIR %s\n" \
+                     "FcgidMaxProcessesPerClass 1\n" % (self.folder("sockets"), self.path("table"), self.tmp)
         self.application = application
         self.ini_edits = ini_edits
 
@@ -114,7 +115,10 @@ class ModFcgid(unittest.TestCase):
             for pid in [pid for pid, parent in parents.items() if processes.parent(pid) not in (parent, None)]:
                 del parents[pid]
                 if os.path.exists("/proc/%d/fd/0" % pid):  # nor does it know it from TERM
-                    os.kill(pid, signal.SIGTERM)
+                    try:
+                        os.kill(pid, signal.SIGTERM)
+                    except ProcessLookupError:
+                        pass  # it was just ending
             return not any(processes.runs(pid) for pid in before)
         wait_for(ended, what="all that Apache had started to end")
 
