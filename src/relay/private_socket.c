@@ -41,8 +41,10 @@ static int make(struct private_socket *s, int folder)
 
 static int fail(const char *doing, const char *where, int rc, char *error, size_t error_size)
 {
-    snprintf(error, error_size, "cannot make a private socket: %s %s: %s (TMPDIR says where it is made)",
-             doing, where, strerror(-rc));
+    const char *advice = access("/proc/self/fd", X_OK) == 0 ? "TMPDIR says where it is made"
+                                                            : "/proc is not mounted, and it takes that";
+    snprintf(error, error_size, "cannot make a private socket: %s %s: %s (%s)", doing, where, strerror(-rc),
+             advice);
     return rc;
 }
 

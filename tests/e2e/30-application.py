@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ import unittest
 import fcgi
 import processes
 from relay import PLAIN, POST, PROXIES, RelayTest, change
-from shim import Shim, cpu_seconds, wait_for
+from shim import Shim, cpu_seconds, is_sanitized, wait_for
 
 STARTED = os.path.join(os.path.dirname(os.environ["FCGI_TEST_APP"]), "fcgi-test-started")
 LONG = "[process]\nshutdown_timeout = 10m\n"  # nobody waits for that, so what waits for it fails
@@ -379,6 +380,16 @@ class CannotStart(ApplicationTest):
         self.assertEqual(self.shim.wait_exit(), 1)
         self.assertIn("error: cannot make a private socket: making a folder in /nonexistent: No such file or directory",
                       self.shim.log())
+
+    @unittest.skipIf(is_sanitized(), "AddressSanitizer itself needs /proc")
+    def test_without_proc(self):
+        hidden = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+        if subprocess.run([*hidden, "true"], capture_output=True).returncode:
+            self.skipTest("only who may mount can hide /proc")
+        self.launch(STARTED, ready=False, wrapper=hidden)
+        self.assertEqual(self.shim.wait_exit(), 1)
+        self.assertRegex(self.shim.log(), r"error: cannot make a private socket: in the folder /\S+: No such file or "
+                                          r"directory \(/proc is not mounted, and it takes that\)\n\Z")
 
     def test_later(self):
         """Pauses, until it can be run again."""
