@@ -33,13 +33,14 @@ class Fcgid(Apache):
 
     modules = ("mpm_event", "authz_core", "dir", "mime", "fcgid")
 
-    def __init__(self, application="/usr/bin/php-cgi", edits=(), ini_edits=()):
+    def __init__(self, application="/usr/bin/php-cgi", edits=(), ini_edits=(), most=1):
         self.tmp = tempfile.mkdtemp(prefix="realip-tmp-")
         os.chmod(self.tmp, 0o777)  # Apache as root starts programs as another user
         super().__init__("unix:unused", edits)
         # One process: the next request may come before mod_fcgid has the process of the last one back.
         self.extra = "FcgidIPCDir %s\nFcgidProcessTableFile %s\nFcgidInitialEnv TMPDIR %s\n" \
-                     "FcgidMaxProcessesPerClass 1\n" % (self.folder("sockets"), self.path("table"), self.tmp)
+                     "FcgidMaxProcessesPerClass %d\n" % (
+                         self.folder("sockets"), self.path("table"), self.tmp, most)
         self.application = application
         self.ini_edits = ini_edits
 
@@ -197,7 +198,7 @@ class ModFcgid(unittest.TestCase):
         """As mod_fcgid does it, should it have to."""
         for application in ("/usr/bin/php-cgi", "{dir}/started -i"):
             with self.subTest(application):
-                server = self.start(application)
+                server = self.start(application, most=2)  # a killed one counts for some seconds
                 server.ask("index.php")
                 shims, applications = server.shims(), server.applications()
                 self.assertEqual((len(shims), len(applications)), (1, 1))
