@@ -24,9 +24,7 @@ static void report(const struct build *build, bool error, unsigned line, const c
 static unsigned find_line(const struct build *build, const struct proxy_source *proxy, struct slice section,
                           struct slice key)
 {
-    const struct setting *setting = settings_find(section, key);
-    const unsigned *given = proxy ? proxy->given : build->source->given;
-    return setting ? given[setting - settings_table] : 0;
+    return settings_find_line(proxy ? proxy->given : build->source->given, section, key);
 }
 
 /* Endpoints */

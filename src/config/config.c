@@ -363,8 +363,7 @@ void config_free(struct config *config)
 
 unsigned config_find_line(const struct config *config, const char *section, const char *key)
 {
-    const struct setting *setting = settings_find(slice_of(section), slice_of(key));
-    return setting ? config->source->given[setting - settings_table] : 0;
+    return settings_find_line(config->source->given, slice_of(section), slice_of(key));
 }
 
 void config_print(const struct config *config, FILE *out)

@@ -165,6 +165,12 @@ const struct setting *settings_find(struct slice section, struct slice key)
     return NULL;
 }
 
+unsigned settings_find_line(const unsigned *given, struct slice section, struct slice key)
+{
+    const struct setting *setting = settings_find(section, key);
+    return setting ? given[setting - settings_table] : 0;
+}
+
 bool settings_has_section(struct slice section)
 {
     for (size_t i = 0; i < settings_count; i++) {

@@ -70,6 +70,9 @@ extern const size_t settings_count; /* at most SETTINGS_MAX */
  * written. */
 const struct setting *settings_find(struct slice section, struct slice key);
 
+/* Where a setting was first given, 0: nowhere. given: of the source, or of a [proxy NAME]. */
+unsigned settings_find_line(const unsigned *given, struct slice section, struct slice key);
+
 bool settings_has_section(struct slice section);
 
 /* The section's key, or the section, that was probably meant; NULL if none is near. */

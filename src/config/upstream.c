@@ -16,7 +16,7 @@ struct build {
 
 static unsigned find_line(const struct build *build, const char *key)
 {
-    return config_find_line(build->config, "upstream", key);
+    return settings_find_line(build->source->given, SLICE("upstream"), slice_of(key));
 }
 
 /* KEY = "TEXT": why */
