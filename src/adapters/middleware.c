@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/page.h"
+#include "realip/names.h"
 
 /*
  * Whose memory is whose. libfcgi keeps a vector of strings, each a malloc of its own, in a place that only it
@@ -18,23 +19,27 @@
 
 /* --- libfcgi's strings as parameters --- */
 
-/* false: there are too many. */
-static bool read_environment(char **envp, struct param *params, size_t *n)
+/*
+ * Decides what is worth reading: of most strings only the name is looked at. libfcgi writes "=" behind it; a
+ * name that holds one itself is cut there, as the application does. False: there are too many.
+ */
+static bool read_environment(const struct policy *policy, char **envp, struct desk *desk)
 {
     size_t i = 0;
 
+    desk->nparams = 0;
     for (; envp[i] != NULL; i++) {
         if (i == REALIP_MAX_PARAMS)
             return false;
-        /* libfcgi writes "=" behind the name; a name that holds one itself is cut there, as the application
-         * does. */
-        struct slice text = slice_of(envp[i]);
-        const char *equals = memchr(text.data, '=', text.len);
-        size_t name = equals != NULL ? (size_t)(equals - text.data) : text.len;
-        params[i].name = slice_part(text, 0, name);
-        params[i].value = equals != NULL ? slice_part(text, name + 1, text.len) : (struct slice){"", 0};
+        const char *equals = strchr(envp[i], '=');
+        struct slice name =
+            equals != NULL ? (struct slice){envp[i], (size_t)(equals - envp[i])} : slice_of(envp[i]);
+        if (!names_may_know(policy->names, name))
+            continue;
+        desk->params[desk->nparams] = (struct param){name, slice_of(equals != NULL ? equals + 1 : "")};
+        desk->places[desk->nparams++] = (uint32_t)i;
     }
-    *n = i;
+    desk->nstrings = i;
     return true;
 }
 
@@ -70,34 +75,38 @@ static void put_range(struct filling *filling, size_t from, size_t to)
     filling->entry += to - from;
 }
 
-static void fill(struct filling *filling, const struct param *params, size_t n, const struct rewrite *rewrite)
+static void fill(struct filling *filling, const struct desk *desk, struct slice first,
+                 const struct rewrite *rewrite)
 {
     size_t done = 0;
 
-    if (rewrite->nedits == 0 || rewrite->edits[0].index > 0) {
-        put_param(filling, params[0].name, params[0].value);
+    if (first.data != NULL) {
+        *filling->entry++ = filling->text;
+        put_text(filling, first);
+        *filling->text++ = '\0';
         done = 1;
     }
     for (size_t i = 0; i < rewrite->nedits; i++) {
         const struct edit *edit = &rewrite->edits[i];
-        put_range(filling, done, edit->index);
+        size_t place = desk->places[edit->index];
+        put_range(filling, done, place);
         if (!edit->drop)
-            put_param(filling, params[edit->index].name, edit->value);
-        done = edit->index + 1;
+            put_param(filling, desk->params[edit->index].name, edit->value);
+        done = place + 1;
     }
-    put_range(filling, done, n);
+    put_range(filling, done, desk->nstrings);
     for (size_t i = 0; i < rewrite->nadded; i++)
         put_param(filling, rewrite->added[i].name, rewrite->added[i].value);
     *filling->entry = NULL;
 }
 
-static size_t measure(const struct param *params, const struct rewrite *rewrite)
+static size_t measure(const struct desk *desk, struct slice first, const struct rewrite *rewrite)
 {
-    size_t size = params[0].name.len + params[0].value.len + 2;
+    size_t size = first.len + 1;
 
     for (size_t i = 0; i < rewrite->nedits; i++) {
         if (!rewrite->edits[i].drop)
-            size += params[rewrite->edits[i].index].name.len + rewrite->edits[i].value.len + 2;
+            size += desk->params[rewrite->edits[i].index].name.len + rewrite->edits[i].value.len + 2;
     }
     for (size_t i = 0; i < rewrite->nadded; i++)
         size += rewrite->added[i].name.len + rewrite->added[i].value.len + 2;
@@ -105,17 +114,19 @@ static size_t measure(const struct param *params, const struct rewrite *rewrite)
 }
 
 /* false: memory is short. */
-static bool hang_in(FCGX_Request *request, const struct param *params, size_t n,
-                    const struct rewrite *rewrite)
+static bool hang_in(FCGX_Request *request, const struct desk *desk, const struct rewrite *rewrite)
 {
     if (rewrite->nedits == 0 && rewrite->nadded == 0)
         return true;
-    size_t vector = (n + rewrite->nadded + 1) * sizeof(char *);
-    char **block = malloc(vector + measure(params, rewrite));
+    /* Its memory makes room for the block, so its text moves, unless an edit takes its place. */
+    bool edited = rewrite->nedits > 0 && desk->places[rewrite->edits[0].index] == 0;
+    struct slice first = edited ? (struct slice){NULL, 0} : slice_of(request->envp[0]);
+    size_t vector = (desk->nstrings + rewrite->nadded + 1) * sizeof(char *);
+    char **block = malloc(vector + measure(desk, first, rewrite));
     if (block == NULL)
         return false;
     struct filling filling = {request->envp, block, (char *)block + vector};
-    fill(&filling, params, n, rewrite);
+    fill(&filling, desk, first, rewrite);
     free(request->envp[0]);
     request->envp[0] = (char *)block;
     request->envp = block;
@@ -127,17 +138,16 @@ static bool hang_in(FCGX_Request *request, const struct param *params, size_t n,
 /* 0, or the status to refuse with. */
 static int rewrite_request(const struct policy *policy, struct desk *desk, FCGX_Request *request)
 {
-    size_t n;
-    if (!read_environment(request->envp, desk->params, &n))
+    if (!read_environment(policy, request->envp, desk))
         return 431;
     struct decision decision;
-    decide_request(policy, desk->params, n, desk->workspace, &decision);
+    decide_request(policy, desk->params, desk->nparams, desk->workspace, &decision);
     if (decision.rejected != 0)
         return decision.rejected;
     struct rewrite rewrite;
-    if (rewrite_params(policy, desk->params, n, &decision, desk->workspace, &rewrite) < 0)
+    if (rewrite_params(policy, desk->params, desk->nparams, &decision, desk->workspace, &rewrite) < 0)
         return 503;
-    return hang_in(request, desk->params, n, &rewrite) ? 0 : 503;
+    return hang_in(request, desk, &rewrite) ? 0 : 503;
 }
 
 static int handle(struct fcgi_realip_policy *policy, FCGX_Request *request)

@@ -17,6 +17,9 @@ struct desk {
     struct desk *next; /* while nobody uses it */
     struct workspace *workspace;
     struct param params[REALIP_MAX_PARAMS];
+    size_t nparams;                     /* this and the following: only the middleware's */
+    uint32_t places[REALIP_MAX_PARAMS]; /* where the parameters stand among the request's strings */
+    size_t nstrings;
 };
 
 struct fcgi_realip_policy {
