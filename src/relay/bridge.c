@@ -52,7 +52,7 @@ static void finish(struct bridge *b, int status)
     if (!b->over)
         b->status = status;
     b->over = true;
-    uv_stop(&b->loop);
+    b->relay.ended = true;
 }
 
 static void give_up(struct bridge *b, const char *what, int error)
@@ -475,7 +475,7 @@ int bridge_run(const struct config *config, char *const *environment)
     if (rc == 0)
         rc = begin(b, environment);
     if (rc == 0)
-        uv_run(&b->loop, UV_RUN_DEFAULT);
+        relay_run(&b->relay);
     poller_close_fd(&b->relay.poller, &b->input.watch);
     poller_close_fd(&b->relay.poller, &b->output.watch);
     stream_close(&b->relay.poller, &b->stream);

@@ -1,40 +1,13 @@
 #include "relay/deadlines.h"
 
-static void on_timer(uv_timer_t *timer);
-static void on_check(uv_check_t *check);
-
-/* Only there to keep libuv from waiting. */
-static void on_idle(uv_idle_t *idle)
-{
-    (void)idle;
-}
+#include <limits.h>
 
 void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
                     void (*expired)(struct deadlines *, struct deadline *))
 {
     *deadlines = (struct deadlines){.loop = loop, .expired = expired};
-    uv_timer_init(loop, &deadlines->timer);
-    uv_check_init(loop, &deadlines->check);
-    uv_idle_init(loop, &deadlines->idle);
-    deadlines->timer.data = deadlines->check.data = deadlines;
     for (int i = 0; i < DEADLINE_KINDS; i++)
         deadlines->lists[i].previous = deadlines->lists[i].next = &deadlines->lists[i];
-}
-
-void deadlines_close(struct deadlines *deadlines)
-{
-    uv_close((uv_handle_t *)&deadlines->timer, NULL);
-    uv_close((uv_handle_t *)&deadlines->check, NULL);
-    uv_close((uv_handle_t *)&deadlines->idle, NULL);
-}
-
-static void arm(struct deadlines *deadlines, uint64_t at)
-{
-    if (deadlines->armed && deadlines->armed <= at)
-        return;
-    uint64_t now = uv_now(deadlines->loop);
-    deadlines->armed = at;
-    uv_timer_start(&deadlines->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
 void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum deadline_kind kind)
@@ -49,7 +22,8 @@ void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum
     deadline->next = list;
     list->previous->next = deadline;
     list->previous = deadline;
-    arm(deadlines, deadline->at);
+    if (deadlines->next == 0 || deadline->at < deadlines->next)
+        deadlines->next = deadline->at;
 }
 
 void deadline_stop(struct deadline *deadline)
@@ -61,24 +35,18 @@ void deadline_stop(struct deadline *deadline)
     deadline->previous = deadline->next = NULL;
 }
 
-/*
- * libuv runs timers before it looks at the sockets. Where the whole process stood still (a paused container,
- * a machine that was moved), what came in time may still lie there: expire behind one more look.
- */
-static void on_timer(uv_timer_t *timer)
+int deadlines_timeout(const struct deadlines *deadlines)
 {
-    struct deadlines *deadlines = timer->data;
-    uv_idle_start(&deadlines->idle, on_idle);
-    uv_check_start(&deadlines->check, on_check);
+    uint64_t now = uv_now(deadlines->loop);
+    if (deadlines->next == 0)
+        return -1;
+    if (deadlines->next <= now)
+        return 0;
+    return deadlines->next - now < INT_MAX ? (int)(deadlines->next - now) : INT_MAX;
 }
 
-static void on_check(uv_check_t *check)
+void deadlines_expire(struct deadlines *deadlines, uint64_t now)
 {
-    struct deadlines *deadlines = check->data;
-    uv_check_stop(&deadlines->check);
-    uv_idle_stop(&deadlines->idle);
-    uint64_t now = uv_now(deadlines->loop);
-    uint64_t next = 0;
     for (int i = 0; i < DEADLINE_KINDS; i++) {
         struct deadline *list = &deadlines->lists[i];
         while (list->next != list && list->next->at <= now) {
@@ -88,12 +56,10 @@ static void on_check(uv_check_t *check)
         }
     }
     /* What expired may have started others: look at all lists once more for the next time to wake. */
+    deadlines->next = 0;
     for (int i = 0; i < DEADLINE_KINDS; i++) {
         struct deadline *list = &deadlines->lists[i];
-        if (list->next != list && (next == 0 || list->next->at < next))
-            next = list->next->at;
+        if (list->next != list && (deadlines->next == 0 || list->next->at < deadlines->next))
+            deadlines->next = list->next->at;
     }
-    deadlines->armed = 0;
-    if (next)
-        arm(deadlines, next);
 }

@@ -1,9 +1,9 @@
 /*
- * Time limits by the thousand, for one timer.
+ * Time limits by the thousand.
  *
  * Each kind of limit lasts equally long for everybody, so its waiting list stays in order by appending: to
- * start or stop one is a few pointer writes, no system call and no heap. Not thread-safe: belongs to its
- * loop.
+ * start or stop one is a few pointer writes, no system call and no heap. The loop asks how long it may wait,
+ * and says when to expire. Not thread-safe: belongs to its loop.
  */
 #ifndef RELAY_DEADLINES_H
 #define RELAY_DEADLINES_H
@@ -40,10 +40,7 @@ struct deadline {
 
 struct deadlines {
     uv_loop_t *loop;
-    uv_timer_t timer;
-    uv_check_t check; /* behind the look at the sockets that follows the timer */
-    uv_idle_t idle;   /* makes that look one that does not wait */
-    uint64_t armed; /* when the timer fires, or fired if what expired is still to be dealt with; 0: neither */
+    uint64_t next; /* loop time in ms at which one may expire; 0: none runs */
     uint64_t lasts[DEADLINE_KINDS];
     struct deadline lists[DEADLINE_KINDS];                                   /* circular, with a sentinel */
     void (*expired)(struct deadlines *deadlines, struct deadline *deadline); /* it is stopped already */
@@ -52,7 +49,16 @@ struct deadlines {
 /* All durations start as 0, which means: never expires. Set lasts[] (ms) before the first start. */
 void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
                     void (*expired)(struct deadlines *, struct deadline *));
-void deadlines_close(struct deadlines *deadlines);
+
+/* How long until one may expire, in ms; -1: none runs. */
+int deadlines_timeout(const struct deadlines *deadlines);
+
+/*
+ * Expires what was due at `now`, loop time in ms. What peers did until then must have been handled: after a
+ * process has stood still (a paused container, a machine that was moved), that takes a look at all of its
+ * sockets.
+ */
+void deadlines_expire(struct deadlines *deadlines, uint64_t now);
 
 /* Starts it, or starts it anew. */
 void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum deadline_kind kind);

@@ -18,29 +18,27 @@ static void note(struct watch *watch, uint32_t events)
     }
 }
 
-static void on_poll(uv_poll_t *handle, int status, int events)
+static void on_libuv(struct watch *watch)
 {
-    struct poller *poller = handle->data;
-    (void)status;
-    (void)events;
-    int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, 0);
-    for (int i = 0; i < n; i++)
-        note(poller->events[i].data.ptr, poller->events[i].events);
-    poller->in_round = true;
-    for (int i = 0; i < n; i++) {
-        struct watch *watch = poller->events[i].data.ptr;
-        if (watch->fd >= 0)
-            watch->ready(watch);
-    }
-    poller->in_round = false;
-    if (poller->after_round)
-        poller->after_round(poller);
+    struct poller *poller = (struct poller *)((char *)watch - offsetof(struct poller, libuv));
+    poller->libuv_ready = true;
 }
 
-/* Runs right before libuv waits: no event that was fetched is unhandled here. */
-static void on_reap(uv_prepare_t *handle)
+int poller_open(struct poller *poller, uv_loop_t *loop)
 {
-    struct poller *poller = handle->data;
+    poller->loop = loop;
+    poller->libuv = (struct watch){.fd = -1, .level = true, .ready = on_libuv};
+    poller->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (poller->epoll < 0)
+        return -errno;
+    poller->libuv.fd = uv_backend_fd(loop);
+    poller->libuv_ready = true; /* what was started before is not in its own set yet */
+    return poller_add(poller, &poller->libuv);
+}
+
+/* No event that was fetched is unhandled here. */
+static void reap(struct poller *poller)
+{
     while (poller->dead) {
         struct watch *watch = poller->dead;
         poller->dead = watch->next_dead;
@@ -48,12 +46,33 @@ static void on_reap(uv_prepare_t *handle)
     }
 }
 
-static void on_again(uv_idle_t *handle)
+void poller_close(struct poller *poller)
 {
-    struct poller *poller = handle->data;
+    reap(poller);
+    if (poller->epoll >= 0)
+        close(poller->epoll);
+    poller->epoll = -1;
+}
+
+/* ---- a turn ---- */
+
+static int wait_for_events(struct poller *poller, int timeout)
+{
+    int libuv = uv_backend_timeout(poller->loop);
+    if (poller->again || poller->libuv_ready)
+        timeout = 0;
+    else if (libuv >= 0 && (timeout < 0 || libuv < timeout))
+        timeout = libuv;
+    int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, timeout);
+    uv_update_time(poller->loop);
+    poller->waited = uv_now(poller->loop);
+    return n;
+}
+
+static void call_again(struct poller *poller)
+{
     poller->turn = poller->again;
     poller->again = NULL;
-    uv_idle_stop(handle);
     while (poller->turn) {
         struct watch *watch = poller->turn;
         poller->turn = watch->next_again;
@@ -62,35 +81,30 @@ static void on_again(uv_idle_t *handle)
     }
 }
 
-int poller_open(struct poller *poller, uv_loop_t *loop)
+bool poller_turn(struct poller *poller, int timeout)
 {
-    uv_prepare_init(loop, &poller->reaper);
-    poller->reaper.data = poller;
-    uv_idle_init(loop, &poller->again_idle);
-    poller->again_idle.data = poller;
-    uv_prepare_start(&poller->reaper, on_reap);
-    uv_unref((uv_handle_t *)&poller->reaper);
-    poller->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (poller->epoll < 0)
-        return -errno;
-    int rc = uv_poll_init(loop, &poller->poll, poller->epoll);
-    if (rc < 0)
-        return rc;
-    poller->poll.data = poller;
-    return uv_poll_start(&poller->poll, UV_READABLE, on_poll);
+    int n = wait_for_events(poller, timeout);
+    for (int i = 0; i < n; i++)
+        note(poller->events[i].data.ptr, poller->events[i].events);
+    poller->in_round = true;
+    for (int i = 0; i < n; i++) {
+        struct watch *watch = poller->events[i].data.ptr;
+        if (watch->fd >= 0)
+            watch->ready(watch);
+    }
+    call_again(poller);
+    poller->in_round = false;
+    if (poller->after_round)
+        poller->after_round(poller);
+    if (poller->libuv_ready || uv_backend_timeout(poller->loop) == 0) {
+        poller->libuv_ready = false;
+        uv_run(poller->loop, UV_RUN_NOWAIT);
+    }
+    reap(poller);
+    return n >= 0 && n < POLLER_BATCH; /* a wait that a signal cut short has seen nothing */
 }
 
-void poller_close(struct poller *poller)
-{
-    on_reap(&poller->reaper);
-    uv_close((uv_handle_t *)&poller->reaper, NULL);
-    uv_close((uv_handle_t *)&poller->again_idle, NULL);
-    if (poller->poll.data)
-        uv_close((uv_handle_t *)&poller->poll, NULL);
-    if (poller->epoll >= 0)
-        close(poller->epoll);
-    poller->epoll = -1;
-}
+/* ---- watches ---- */
 
 static int control(struct poller *poller, int operation, struct watch *watch)
 {
@@ -106,8 +120,10 @@ static int control(struct poller *poller, int operation, struct watch *watch)
 int poller_add(struct poller *poller, struct watch *watch)
 {
     int rc = control(poller, EPOLL_CTL_ADD, watch);
-    if (rc == 0)
+    if (rc == 0) {
         watch->added = true;
+        poller->watches++;
+    }
     return rc;
 }
 
@@ -127,7 +143,6 @@ void poller_again(struct poller *poller, struct watch *watch)
     watch->again = true;
     watch->next_again = poller->again;
     poller->again = watch;
-    uv_idle_start(&poller->again_idle, on_again);
 }
 
 static void unlink_again(struct watch **list, struct watch *watch)
@@ -144,6 +159,7 @@ void poller_remove(struct poller *poller, struct watch *watch)
         struct epoll_event unused = {0};
         epoll_ctl(poller->epoll, EPOLL_CTL_DEL, watch->fd, &unused);
         watch->added = false;
+        poller->watches--;
     }
 }
 

@@ -1,5 +1,9 @@
 /*
- * The relay's sockets: one epoll set, which libuv's loop watches as a single descriptor.
+ * The relay's sockets: one epoll set, in which libuv's loop is one descriptor among the others.
+ *
+ * A turn of the loop is one wait: libuv is only run when something of its own has happened or is due. (The
+ * other way round, the set inside of libuv's, costs a second wait each turn, and each event a second
+ * wake-up.)
  *
  * Edge-triggered: what the kernel said stays noted in the watch until a read or write finds nothing more, so
  * a request on a kept connection costs no epoll change. Events are noted for all descriptors of a round
@@ -31,16 +35,20 @@ struct watch {
     struct watch *next_again, *next_dead;
 };
 
-#define POLLER_BATCH 256
+/* Events of a round. With more, what the round has to write is no longer in the processor's cache at its end.
+ */
+#define POLLER_BATCH 32
 
 struct outbox; /* of relay/stream.h */
 
 struct poller {
     int epoll;
-    uv_poll_t poll;
-    uv_prepare_t reaper;
-    uv_idle_t again_idle;
-    struct watch *again; /* to be called in the next turn */
+    uv_loop_t *loop;
+    struct watch libuv;  /* the loop's own descriptor */
+    bool libuv_ready;    /* has something to say */
+    size_t watches;      /* in the set */
+    uint64_t waited;     /* the loop's time at the end of the last wait, in ms */
+    struct watch *again; /* to be called in the next round */
     struct watch *turn;  /* to be called in this one */
     struct watch *dead;
     bool in_round;                              /* events are being handled */
@@ -49,10 +57,16 @@ struct poller {
     struct epoll_event events[POLLER_BATCH];
 };
 
-/* 0 or a negative errno / UV_E* value; after an error poller_close still has to be called. */
+/* 0 or a negative errno; after an error poller_close still has to be called. */
 int poller_open(struct poller *poller, uv_loop_t *loop);
 
-/* Ends the handles; the loop must run once more for libuv to let go of them. Frees what is dead. */
+/*
+ * One turn: waits at most `timeout` ms (-1: as long as it takes) until a socket or libuv has something, and
+ * handles it. True: nothing that was ready at the end of the wait is left for the next turn.
+ */
+bool poller_turn(struct poller *poller, int timeout);
+
+/* Frees what is dead. */
 void poller_close(struct poller *poller);
 
 /* Puts watch->fd into the set. 0 or a negative errno. */
@@ -61,7 +75,7 @@ int poller_add(struct poller *poller, struct watch *watch);
 /* Asks to be told when the socket takes bytes again, or no longer. 0 or a negative errno. */
 int poller_want_write(struct poller *poller, struct watch *watch, bool want);
 
-/* Calls ready in a later turn although nothing new happens: to go on with what fairness interrupted. */
+/* Calls ready in the next turn although nothing new happens: to go on with what fairness interrupted. */
 void poller_again(struct poller *poller, struct watch *watch);
 
 /* Takes the descriptor out and keeps it open, for a listener that must rest; poller_add puts it back. */

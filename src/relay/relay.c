@@ -111,6 +111,31 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     return relay->workspace && relay->params && relay->buffer && relay->pool.shared.buffer ? 0 : -ENOMEM;
 }
 
+/*
+ * A turn of a busy relay may leave sockets for the next one, and time limits are about what all of them did:
+ * `looked` counts the sockets handled since `since`, when something was found to be due.
+ */
+void relay_run(struct relay *relay)
+{
+    struct poller *poller = &relay->poller;
+    struct deadlines *deadlines = &relay->deadlines;
+    size_t looked = 0;
+    uint64_t since = 0;
+    while (!relay->ended) {
+        bool all = poller_turn(poller, deadlines_timeout(deadlines));
+        if (deadlines_timeout(deadlines) != 0)
+            continue;
+        if (since == 0)
+            since = poller->waited;
+        else
+            looked += POLLER_BATCH;
+        if (!all && looked < poller->watches)
+            continue;
+        deadlines_expire(deadlines, all ? poller->waited : since);
+        looked = since = 0;
+    }
+}
+
 void relay_stop(struct relay *relay)
 {
     relay->stopping = true;
@@ -142,7 +167,6 @@ void relay_close(struct relay *relay)
     pool_close(&relay->pool);
     cgi_close(&relay->cgi);
     poller_close(&relay->poller);
-    deadlines_close(&relay->deadlines);
 }
 
 void relay_free(struct relay *relay)

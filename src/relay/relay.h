@@ -40,6 +40,7 @@ struct relay {
     uint16_t last_id; /* of a request, towards the application */
     size_t requests;  /* between their complete parameters and their end */
     bool stopping;
+    bool ended;                           /* relay_run returns */
     void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
     /* A request has ended while stopping, and none is left, perhaps: ask relay_is_calm later. NULL: nobody
      * asks. */
@@ -50,6 +51,9 @@ struct relay {
 /* 0 or a negative errno / UV_E* value; relay_close is due in either case. The configuration must outlive the
  * relay. */
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level);
+
+/* Runs the loop until `ended` is set. */
+void relay_run(struct relay *relay);
 
 /* Ends idle fronts now and the others after their answer; calls emptied when none is left, perhaps at once.
  */

@@ -31,7 +31,7 @@ static void stop_if_done(struct server *server)
 {
     if (server->relay.stopping && !server->relay.fronts &&
         !(server->supervises && server->application.lives > 0))
-        uv_stop(&server->loop);
+        server->relay.ended = true;
 }
 
 static void on_emptied(struct relay *relay)
@@ -77,7 +77,7 @@ static void on_shutdown_timeout(uv_timer_t *timer)
     if (server->supervises)
         log_write(&server->relay.log, LOG_WARNING, "killing %zu processes of %s", server->application.lives,
                   server->relay.pool.shared.name);
-    uv_stop(&server->loop);
+    server->relay.ended = true;
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -86,7 +86,7 @@ static void on_signal(uv_signal_t *handle, int number)
     const char *name = number == SIGTERM ? "TERM" : "INT";
     if (server->relay.stopping) {
         log_write(&server->relay.log, LOG_INFO, "%s again: ending at once", name);
-        uv_stop(&server->loop);
+        server->relay.ended = true;
         return;
     }
     log_write(&server->relay.log, LOG_INFO, "%s: no new requests, %zu running", name, server->relay.requests);
@@ -219,7 +219,7 @@ int serve_run(const struct config *config, const struct inherited *inherited)
         status = 1;
     } else {
         log_write(&server.relay.log, LOG_INFO, "ready: requests go to %s", server.relay.pool.shared.name);
-        uv_run(&server.loop, UV_RUN_DEFAULT);
+        relay_run(&server.relay);
     }
     close_all(&server);
     return status;

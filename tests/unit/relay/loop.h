@@ -45,9 +45,9 @@ static inline void run_until_at(bool (*done)(void), const char *what, const char
     uv_update_time(&loop);
     uv_timer_start(&timer, on_impatience, PATIENCE_MS, 0);
     while (!done() && !late)
-        uv_run(&loop, UV_RUN_ONCE);
+        poller_turn(&poller, -1);
     uv_close((uv_handle_t *)&timer, NULL);
-    uv_run(&loop, UV_RUN_NOWAIT);
+    poller_turn(&poller, 0);
     if (late)
         print_error("%s: did not happen\n", what);
     _assert_true(!late, what, file, line);
@@ -59,7 +59,7 @@ static inline void run_until_at(bool (*done)(void), const char *what, const char
 static inline void run_for_now(void)
 {
     for (int i = 0; i < 20; i++)
-        uv_run(&loop, UV_RUN_NOWAIT);
+        poller_turn(&poller, 0);
 }
 
 static inline size_t count_descriptors(void)
