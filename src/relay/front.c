@@ -108,6 +108,33 @@ void front_resume(struct front *f)
         poller_again(&f->relay->poller, &f->stream.watch);
 }
 
+/* ---- being told ---- */
+
+/* From now on the front is looked at. False: it has ended. */
+static bool watch_it(struct front *f)
+{
+    if (f->stream.watch.added)
+        return true;
+    if (deadline_runs(&f->deadline, DEADLINE_WATCH))
+        deadline_stop(&f->deadline);
+    if (poller_add(&f->relay->poller, &f->stream.watch) == 0)
+        return true;
+    front_end(f);
+    return false;
+}
+
+/*
+ * A new front that has sent its whole request has nothing more to say. If the answer comes soon and is the
+ * last one, as it mostly is, two changes of the epoll set are saved.
+ */
+static void watch_later(struct front *f)
+{
+    if (f->state == FRONT_ANSWER && f->stream.out.len == 0)
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_WATCH);
+    else
+        watch_it(f);
+}
+
 /* ---- writing ---- */
 
 /* Everything is written: whoever reads it may now take a while to notice the end, but not for ever. */
@@ -150,7 +177,11 @@ static bool after_write(struct front *f, int error)
         front_end(f);
         return false;
     }
-    if (f->stream.out.len > 0 && !f->deadline.next)
+    if (f->stream.out.len == 0)
+        return true;
+    if (!watch_it(f))
+        return false;
+    if (!f->deadline.next)
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
     return true;
 }
@@ -237,7 +268,8 @@ void front_finish(struct front *f)
         linger(f);
     } else if (keep) {
         f->state = FRONT_IDLE;
-        front_resume(f);
+        if (watch_it(f))
+            front_resume(f);
     } else {
         close_when_written(f);
     }
@@ -273,8 +305,8 @@ void front_accept(struct relay *relay, int fd)
     relay->fronts = f;
     /* Web servers send at once: read first, and the set needs not tell what is known already. */
     front_read(f);
-    if (!front_ended(f) && poller_add(&relay->poller, &f->stream.watch) < 0)
-        front_end(f);
+    if (!front_ended(f))
+        watch_later(f);
 }
 
 void front_end(struct front *f)
@@ -300,6 +332,10 @@ void front_end(struct front *f)
 
 void front_expired(struct front *f, enum deadline_kind kind)
 {
+    if (kind == DEADLINE_WATCH) {
+        watch_it(f);
+        return;
+    }
     if (kind == DEADLINE_HEADER)
         relay_log_limited(
             f->relay, protocol, LOG_WARNING,

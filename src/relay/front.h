@@ -41,7 +41,7 @@ struct front {
     struct stream stream;
     struct relay *relay;
     struct front *previous, *next;
-    struct deadline deadline; /* HEADER, FRONT or LINGER */
+    struct deadline deadline; /* HEADER, FRONT, WATCH or LINGER */
     uint64_t header_since;    /* loop time in ms at which HEADER was first started */
     struct scanner scanner;
     struct buffer held;    /* content of a BEGIN_REQUEST or GET_VALUES in the making */

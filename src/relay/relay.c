@@ -8,6 +8,9 @@
 #include "relay/listener.h"
 #include "relay/request.h"
 
+/* How long a front that has sent its whole request is not looked at, in ms: so much later is noticed that
+ * nobody waits for the answer any more. */
+#define WATCH_MS 20
 /* How long a front that we answered early may take to notice, in ms. */
 #define LINGER_MS 5000
 /* Between two tries on an application whose backlog is full. */
@@ -22,6 +25,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     (void)deadlines;
     switch (deadline->kind) {
     case DEADLINE_HEADER:
+    case DEADLINE_WATCH:
     case DEADLINE_LINGER:
     case DEADLINE_FRONT:
         front_expired(CONTAINER(deadline, struct front, deadline), deadline->kind);
@@ -50,6 +54,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
 static void set_durations(uint64_t *lasts, const struct config *config)
 {
     lasts[DEADLINE_HEADER] = config->header_timeout_ms;
+    lasts[DEADLINE_WATCH] = WATCH_MS;
     lasts[DEADLINE_LINGER] = LINGER_MS;
     lasts[DEADLINE_QUEUE] = config->upstream.queue_timeout_ms;
     lasts[DEADLINE_CONNECT] = config->upstream.connect_timeout_ms;
