@@ -30,40 +30,27 @@ static char *put_length(char *p, size_t length)
     return p;
 }
 
+const char *params_decode_lengths(const char *p, const char *end, size_t *name_len, size_t *value_len)
+{
+    p = get_length(p, end, name_len);
+    return p != NULL ? get_length(p, end, value_len) : NULL;
+}
+
 enum params_error params_decode(struct slice content, struct param *list, size_t cap, size_t *n)
 {
-    const char *p = content.data;
-    const char *end = p + content.len;
+    const char *p = content.data, *end = content.data + content.len;
 
     for (*n = 0; p != end; ++*n) {
-        size_t name_len, value_len;
+        struct param pair;
 
-        if (end - p >= 2 && ((p[0] | p[1]) & 0x80) == 0) { /* as nearly all are */
-            name_len = (uint8_t)p[0];
-            value_len = (uint8_t)p[1];
-            p += 2;
-        } else {
-            p = get_length(p, end, &name_len);
-            if (p != NULL)
-                p = get_length(p, end, &value_len);
-        }
-        if (p == NULL || name_len > (size_t)(end - p) || value_len > (size_t)(end - p) - name_len)
+        p = params_next(p, end, &pair);
+        if (p == NULL)
             return PARAMS_TRUNCATED;
         if (*n == cap)
             return PARAMS_TOO_MANY;
-        list[*n].name = (struct slice){p, name_len};
-        list[*n].value = (struct slice){p + name_len, value_len};
-        p += name_len + value_len;
+        list[*n] = pair;
     }
     return PARAMS_OK;
-}
-
-struct slice params_raw(struct slice content, const struct param *list, size_t from, size_t to)
-{
-    const char *start = from > 0 ? list[from - 1].value.data + list[from - 1].value.len : content.data;
-    const char *end = to > 0 ? list[to - 1].value.data + list[to - 1].value.len : content.data;
-
-    return (struct slice){start, (size_t)(end - start)};
 }
 
 static size_t length_size(size_t length)

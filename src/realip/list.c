@@ -17,9 +17,8 @@ bool list_previous(struct slice value, size_t *at, struct slice *element)
 
     while (end > 0 && (value.data[end - 1] == ',' || list_is_space(value.data[end - 1])))
         end--;
-    size_t start = end;
-    while (start > 0 && value.data[start - 1] != ',')
-        start--;
+    const char *comma = end > 0 ? memrchr(value.data, ',', end) : NULL;
+    size_t start = comma != NULL ? (size_t)(comma - value.data) + 1 : 0;
     while (start < end && list_is_space(value.data[start]))
         start++;
     *at = start;

@@ -130,7 +130,8 @@ int names_add(struct name_table *table, const char *name, enum name_kind kind, s
         return -ENOMEM;
     memcpy(copy, text.data, text.len);
     *find_slot(table, text) = (uint16_t)table->count;
-    table->endings[text.len % 64] |= names_ending(table, text);
+    char last = text.data[text.len - 1];
+    table->endings[text.len % 64] |= last == '_' ? UINT32_MAX : UINT32_C(1) << (last & 31);
     table->names[table->count++] = (struct known_name){copy, (uint32_t)text.len, kind, (uint16_t)index};
     return 0;
 }

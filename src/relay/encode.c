@@ -57,9 +57,9 @@ static size_t rewritten_size(const struct encode_request *r)
     size_t size = r->content.len;
     for (size_t i = 0; i < r->rewrite->nedits; i++) {
         const struct edit *edit = &r->rewrite->edits[i];
-        size -= params_raw(r->content, r->params, edit->index, edit->index + 1).len;
+        size -= known_raw(r->known, r->content, edit->index).len;
         if (!edit->drop)
-            size += params_pair_size(r->params[edit->index].name, edit->value);
+            size += params_pair_size(r->known->params[edit->index].name, edit->value);
     }
     for (size_t i = 0; i < r->rewrite->nadded; i++)
         size += params_pair_size(r->rewrite->added[i].name, r->rewrite->added[i].value);
@@ -73,12 +73,13 @@ static void put_single(struct writer *w, const struct encode_request *r, size_t 
     size_t next = 0;
     for (size_t i = 0; i < r->rewrite->nedits; i++) {
         const struct edit *edit = &r->rewrite->edits[i];
-        put(w, params_raw(r->content, r->params, next, edit->index));
+        size_t start = r->known->starts[edit->index];
+        put(w, slice_part(r->content, next, start));
         if (!edit->drop)
-            put_pair(w, r->params[edit->index].name, edit->value);
-        next = edit->index + 1;
+            put_pair(w, r->known->params[edit->index].name, edit->value);
+        next = start + known_raw(r->known, r->content, edit->index).len;
     }
-    put(w, params_raw(r->content, r->params, next, r->n));
+    put(w, slice_part(r->content, next, r->content.len));
     for (size_t i = 0; i < r->rewrite->nadded; i++)
         put_pair(w, r->rewrite->added[i].name, r->rewrite->added[i].value);
 }
@@ -128,14 +129,18 @@ static void put_several(struct writer *w, const struct encode_request *r)
     struct cutter c = {.w = w, .id = r->id};
     const struct edit *edit = r->rewrite->edits;
     const struct edit *last = edit + r->rewrite->nedits;
-    for (size_t i = 0; i < r->n; i++) {
-        if (edit < last && edit->index == i) {
+    const char *at = r->content.data, *end = at + r->content.len;
+    while (at != end) {
+        struct param pair;
+        const char *start = at;
+        at = params_next(at, end, &pair); /* it has been read before: it is whole */
+        if (edit < last && r->content.data + r->known->starts[edit->index] == start) {
             if (!edit->drop)
-                cut_pair(&c, r->params[i].name, edit->value);
+                cut_pair(&c, pair.name, edit->value);
             edit++;
             continue;
         }
-        struct slice raw = params_raw(r->content, r->params, i, i + 1);
+        struct slice raw = {start, (size_t)(at - start)};
         if (c.used + raw.len > RECORD_CONTENT)
             cut_close(&c);
         cut_bytes(&c, raw);

@@ -8,20 +8,19 @@
 #ifndef RELAY_ENCODE_H
 #define RELAY_ENCODE_H
 
-#include "fastcgi/params.h"
 #include "fastcgi/record.h"
 #include "realip/rewrite.h"
 #include "relay/buffer.h"
+#include "relay/known.h"
 
 /* What is to be sent. All slices must live until the gather is written. */
 struct encode_request {
     uint16_t id;
     uint16_t role;
-    bool keep;                  /* ask the application to keep the connection */
-    struct slice content;       /* the PARAMS stream as received */
-    const struct param *params; /* decoded from content */
-    size_t n;
-    const struct rewrite *rewrite;
+    bool keep;                     /* ask the application to keep the connection */
+    struct slice content;          /* the PARAMS stream as received */
+    const struct known *known;     /* read from it */
+    const struct rewrite *rewrite; /* of what is known */
 };
 
 /*

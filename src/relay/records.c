@@ -103,7 +103,7 @@ static void answer_values(struct front *f)
     char reply[RECORD_HEADER + 128];
     size_t len = RECORD_HEADER;
     struct slice content = {f->held.data ? f->held.data + f->held.start : NULL, f->held.len};
-    struct param *asked = f->relay->params;
+    struct param *asked = f->relay->known->params;
     size_t n = 0;
     if (params_decode(content, asked, REALIP_MAX_PARAMS, &n) != PARAMS_OK)
         n = 0;

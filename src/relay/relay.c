@@ -110,10 +110,10 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     if (rc < 0)
         return rc;
     relay->workspace = workspace_new(config->policy);
-    relay->params = calloc(REALIP_MAX_PARAMS, sizeof(*relay->params));
+    relay->known = malloc(sizeof(*relay->known));
     relay->buffer = malloc(RELAY_BUFFER_SIZE);
     relay->pool.shared.buffer = malloc(RELAY_BUFFER_SIZE);
-    return relay->workspace && relay->params && relay->buffer && relay->pool.shared.buffer ? 0 : -ENOMEM;
+    return relay->workspace && relay->known && relay->buffer && relay->pool.shared.buffer ? 0 : -ENOMEM;
 }
 
 /*
@@ -179,7 +179,7 @@ void relay_free(struct relay *relay)
     cgi_free(&relay->cgi);
     workspace_free(relay->workspace);
     outbox_close(&relay->outbox);
-    free(relay->params);
+    free(relay->known);
     free(relay->buffer);
     free(relay->pool.shared.buffer);
     buffer_free(&relay->scratch);

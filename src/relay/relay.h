@@ -10,6 +10,7 @@
 #include "ops/log.h"
 #include "realip/rewrite.h"
 #include "relay/cgi.h"
+#include "relay/known.h"
 #include "relay/pool.h"
 
 #define RELAY_BUFFER_SIZE 65536
@@ -32,7 +33,7 @@ struct relay {
     struct pool pool;
     struct cgi cgi; /* what the pool's connections lead to if programs are run */
     struct workspace *workspace;
-    struct param *params;  /* REALIP_MAX_PARAMS, of the request being started */
+    struct known *known;   /* of the request being started */
     char *buffer;          /* what is read from a front in this turn */
     struct gather gather;  /* what goes to the application in this turn */
     struct buffer scratch; /* what the gather names and is not in the buffer */

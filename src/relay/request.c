@@ -2,7 +2,6 @@
 
 #include <errno.h>
 
-#include "fastcgi/params.h"
 #include "relay/encode.h"
 #include "relay/refusal.h"
 
@@ -82,21 +81,6 @@ static void refuse_failed(struct front *f, int error)
 
 /* ---- starting ---- */
 
-/* All copies have to say so: which of them the application reads is its own affair. */
-static bool is_idempotent(const struct param *params, size_t n)
-{
-    const struct slice name = SLICE("REQUEST_METHOD");
-    bool found = false;
-    for (size_t i = 0; i < n; i++) {
-        if (!slice_equal(params[i].name, name))
-            continue;
-        if (!slice_equal(params[i].value, SLICE("GET")) && !slice_equal(params[i].value, SLICE("HEAD")))
-            return false;
-        found = true;
-    }
-    return found;
-}
-
 static void log_oddities(struct relay *relay, const struct decision *decision, const struct rewrite *rewrite)
 {
     char peer[96];
@@ -135,30 +119,29 @@ static int prepare(struct front *f, struct slice content)
     struct relay *relay = f->relay;
     struct request *r = &f->request;
     const struct policy *policy = relay->config->policy;
-    size_t n;
-    enum params_error error = params_decode(content, relay->params, REALIP_MAX_PARAMS, &n);
+    struct known *known = relay->known;
+    enum params_error error = known_read(known, policy, content);
     if (error != PARAMS_OK)
         return error == PARAMS_TOO_MANY ? 431 : 400;
 
     struct decision decision;
-    decide_request(policy, relay->params, n, relay->workspace, &decision);
+    decide_request(policy, known->params, known->n, relay->workspace, &decision);
     if (decision.rejected) {
         log_rejected(relay, &decision);
         return decision.rejected;
     }
     struct rewrite rewrite;
-    if (rewrite_params(policy, relay->params, n, &decision, relay->workspace, &rewrite) < 0)
+    if (rewrite_params(policy, known->params, known->n, &decision, relay->workspace, &rewrite) < 0)
         return 503;
     if (rewrite.repeated_addr || rewrite.aliases || rewrite.junk)
         log_oddities(relay, &decision, &rewrite);
 
-    r->idempotent = relay->config->upstream.keepalive && is_idempotent(relay->params, n);
+    r->idempotent = relay->config->upstream.keepalive && known->idempotent;
     const struct encode_request request = {.id = r->app_id,
                                            .role = r->role,
                                            .keep = relay->config->upstream.keepalive,
                                            .content = content,
-                                           .params = relay->params,
-                                           .n = n,
+                                           .known = known,
                                            .rewrite = &rewrite};
     return encode_request(&request, &relay->scratch, &relay->gather) < 0 ? 503 : 0;
 }

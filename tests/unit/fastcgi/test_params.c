@@ -30,13 +30,27 @@ static void test_decode(void **state)
     check_text(list[3].value, SLICE("qr"), "value 3");
     /* nothing is copied */
     assert_ptr_equal(list[0].name.data, wire + 2);
-    /* the wire bytes of a run of pairs */
-    check_text(params_raw(content, list, 0, 4), content, "all");
-    check_text(params_raw(content, list, 0, 1), slice_part(content, 0, 5), "first");
-    check_text(params_raw(content, list, 1, 3), slice_part(content, 5, 12), "middle");
-    check_text(params_raw(content, list, 3, 4), slice_part(content, 12, 23), "last, with its long lengths");
-    check_text(params_raw(content, list, 0, 0), SLICE(""), "none at the start");
-    check_text(params_raw(content, list, 4, 4), SLICE(""), "none at the end");
+}
+
+static void test_next_says_where_each_pair_ends(void **state)
+{
+    static const char wire[] = "\1\2abc"
+                               "\0\0"
+                               "\200\0\0\1\2pqr";
+    static const size_t ends[] = {5, 7, 15};
+    const char *at = wire, *end = wire + sizeof wire - 1;
+    struct param pair;
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        at = params_next(at, end, &pair);
+        assert_ptr_equal(at, wire + ends[i]);
+    }
+    assert_ptr_equal(at, end);
+    check_text(pair.name, SLICE("p"), "name");
+    check_text(pair.value, SLICE("qr"), "value");
+    for (const char *cut = wire + 8; cut < end; cut++)
+        assert_null(params_next(wire + 7, cut, &pair));
 }
 
 static void test_decode_nothing(void **state)
@@ -177,8 +191,13 @@ static void test_pair(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decode),    cmocka_unit_test(test_decode_nothing), cmocka_unit_test(test_room),
-        cmocka_unit_test(test_truncated), cmocka_unit_test(test_lengths),        cmocka_unit_test(test_pair),
+        cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_nothing),
+        cmocka_unit_test(test_next_says_where_each_pair_ends),
+        cmocka_unit_test(test_room),
+        cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_pair),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

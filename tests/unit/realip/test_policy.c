@@ -1,3 +1,4 @@
+#include "realip/names.h"
 #include "realip_case.h"
 
 static void test_defaults(void **state)
@@ -179,6 +180,23 @@ static void test_names(void **state)
     policy_free(policy);
 }
 
+/* Any byte at the end of a name may be the "_" that it folds to. */
+static void test_names_with_any_end(void **state)
+{
+    struct policy *policy = case_policy("[a] header=X-Odd-");
+    char name[] = "HTTP_X_ODD_";
+
+    (void)state;
+    for (unsigned c = 0; c < 256; c++) {
+        name[sizeof name - 2] = (char)c;
+        bool known = names_fold((char)c) == '_';
+        struct name_match match = policy_match_name(policy, (struct slice){name, sizeof name - 1});
+        check_number(match.kind, known ? NAME_GROUP_HEADER : NAME_OTHER, "kind");
+        check_number(match.alias, known && c != '_', "alias");
+    }
+    policy_free(policy);
+}
+
 static void test_accepted_names(void **state)
 {
     static const struct {
@@ -293,11 +311,17 @@ static void test_lists(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_no_groups),
-        cmocka_unit_test(test_most_groups),    cmocka_unit_test(test_headers),
-        cmocka_unit_test(test_header_param),   cmocka_unit_test(test_names),
-        cmocka_unit_test(test_accepted_names), cmocka_unit_test(test_name_with_two_meanings),
-        cmocka_unit_test(test_many_names),     cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_no_groups),
+        cmocka_unit_test(test_most_groups),
+        cmocka_unit_test(test_headers),
+        cmocka_unit_test(test_header_param),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_names_with_any_end),
+        cmocka_unit_test(test_accepted_names),
+        cmocka_unit_test(test_name_with_two_meanings),
+        cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_lists),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
