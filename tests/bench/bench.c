@@ -133,15 +133,27 @@ static size_t put_pair(uint8_t *wire, const char *name, const char *value)
     return n + name_len + value_len;
 }
 
+char *bench_forwarded(unsigned variant, size_t length)
+{
+    char client[16], *text = malloc(length + 80), *at = text;
+    unsigned n = variant % BENCH_VARIANTS;
+
+    if (text == NULL)
+        bench_die("X-Forwarded-For of %zu bytes", length);
+    bench_client(variant, client);
+    for (unsigned i = 0; (size_t)(at - text) + 42 < length; i++)
+        at += sprintf(at, "198.18.%u.%u, ", (n * 37 + i * 11) % 256, i % 256);
+    sprintf(at, "%s, 172.16.44.%u, 198.51.100.%u", client, 1 + n * 3, 250 - n * 4);
+    return text;
+}
+
 size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, const char *script,
                     size_t body)
 {
-    char client[16], peer[16], chain[64], length[24], port[8];
+    char peer[16], length[24], port[8];
     unsigned n = variant % BENCH_VARIANTS;
 
-    bench_client(variant, client);
     bench_peer(variant, peer);
-    snprintf(chain, sizeof(chain), "%s, 172.16.44.%u, 198.51.100.%u", client, 1 + n * 3, 250 - n * 4);
     snprintf(length, sizeof(length), "%zu", body);
     snprintf(port, sizeof(port), "%u", 40000 + n * 101);
     const struct {
@@ -175,7 +187,7 @@ size_t bench_params(uint8_t *wire, unsigned variant, const char *forwarded_for, 
         {"HTTP_REFERER", "https://www.example.com/articles/"},
         {"HTTP_COOKIE", "session=4f1c9ad2b7e8430fa1d26c05"},
         {"HTTP_X_FORWARDED_PROTO", "https"},
-        {"HTTP_X_FORWARDED_FOR", forwarded_for != NULL ? forwarded_for : chain},
+        {"HTTP_X_FORWARDED_FOR", forwarded_for},
     };
     size_t used = 0;
 

@@ -51,9 +51,15 @@ void bench_client(unsigned variant, char out[16]);
 void bench_peer(unsigned variant, char out[16]);
 
 /*
- * The PARAMS stream that nginx sends with the fastcgi_params file that comes with it, for a browser's request
- * behind three proxies: client -> 172.16.44.N -> 198.51.100.N -> 10.0.7.N -> web server; 1.1 KB.
- * forwarded_for: another X-Forwarded-For than that, or NULL. script: another SCRIPT_FILENAME, or NULL. body:
+ * The X-Forwarded-For of a browser's request behind three proxies, malloc'ed: client -> 172.16.44.N ->
+ * 198.51.100.N -> (10.0.7.N, the peer). length: how long it is to be; what the true chain leaves of that is
+ * filled, on the left, with addresses that the client made up. 0: the true chain alone, 41 bytes or so.
+ */
+char *bench_forwarded(unsigned variant, size_t length);
+
+/*
+ * The PARAMS stream that nginx sends with the fastcgi_params file that comes with it, for a browser's
+ * request; 1.1 KB with a short X-Forwarded-For. script: another SCRIPT_FILENAME, or NULL. body:
  * CONTENT_LENGTH; 0 makes it a GET. wire has BENCH_PARAMS_MAX bytes and the lengths of both texts. Returns
  * how many bytes were written.
  */

@@ -10,6 +10,7 @@
  * answer. Exit status: 0, 1 if any answer was wrong, 2 for bad usage.
  */
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -34,10 +35,11 @@ static const char usage[] =
     "  -b BYTES  body of each request (default 0: GET)\n"
     "  -l BYTES  length of each answer's STDOUT (default 1024)\n"
     "  -e WHO    REMOTE_ADDR that the application should see: client (default), peer\n"
-    "  -x TEXT   another X-Forwarded-For\n"
+    "  -p BYTES  length of X-Forwarded-For: forged addresses are piled up left of the true ones\n"
     "  -f PATH   another SCRIPT_FILENAME\n"
     "  -g        gate: warm up with one request a connection, print \"ready\", wait for a line, run, wait "
-    "again\n";
+    "again\n"
+    "  -w N      requests at a time while warming up (default: all at once)\n";
 
 struct connection {
     int fd; /* -1: closed, to be opened */
@@ -59,11 +61,11 @@ struct connection {
 static struct {
     struct bench_address target;
     uint64_t requests, seconds;
-    unsigned connections;
+    unsigned connections, window;
     bool reconnect, peer, gate;
-    size_t body, length;
-    const char *forwarded_for, *script;
-} options = {.requests = 10000, .connections = 1, .length = 1024};
+    size_t body, length, forwarded;
+    const char *script;
+} options = {.requests = 10000, .connections = 1, .length = 1024, .window = UINT_MAX};
 
 static struct {
     uint8_t *bytes;
@@ -76,6 +78,7 @@ static struct {
     uint64_t started, done, errors;
     uint64_t until;         /* bench_now; 0: a number of requests instead */
     uint64_t limit;         /* of requests */
+    bool spread;            /* the next request goes out on the next connection, not on the same */
     struct latency latency; /* of right answers */
 } run;
 
@@ -89,8 +92,8 @@ static uint8_t buffer[1 << 16];
 /* BEGIN_REQUEST, PARAMS padded to 8 bytes as nginx does, empty PARAMS. */
 static void make_variant(unsigned variant)
 {
-    size_t extra = (options.forwarded_for != NULL ? strlen(options.forwarded_for) : 0) +
-                   (options.script != NULL ? strlen(options.script) : 0);
+    char *forwarded = bench_forwarded(variant, options.forwarded);
+    size_t extra = strlen(forwarded) + (options.script != NULL ? strlen(options.script) : 0);
     uint8_t *bytes = calloc(1, BENCH_PARAMS_MAX + extra + 64), *params = bytes + 3 * WIRE_HEADER;
     char address[16];
     size_t len;
@@ -98,7 +101,8 @@ static void make_variant(unsigned variant)
 
     if (bytes == NULL || extra > 60000)
         bench_die("bench-load: parameters");
-    len = bench_params(params, variant, options.forwarded_for, options.script, options.body);
+    len = bench_params(params, variant, forwarded, options.script, options.body);
+    free(forwarded);
     padding = (uint8_t)(-len & 7);
     bench_put_header(bytes, WIRE_BEGIN, 8, 0);
     bytes[WIRE_HEADER + 1] = WIRE_RESPONDER;
@@ -146,7 +150,7 @@ static void finish_request(struct connection *c, const char *what)
     c->busy = false;
     busy--;
     if (run.errors < ERRORS_MAX && (run.until != 0 ? time < run.until : run.started < run.limit))
-        start_request(c);
+        start_request(run.spread ? &connections[run.started] : c);
 }
 
 static void ask_for(struct connection *c, bool out)
@@ -353,14 +357,16 @@ static void try_unopened(void)
 }
 
 /* Runs until limit requests are answered, or so many seconds are over. False: the other side hangs. */
-static bool run_load(uint64_t limit, uint64_t seconds)
+static bool run_load(uint64_t limit, uint64_t seconds, bool spread)
 {
     struct epoll_event events[256];
+    unsigned first = spread && options.window < options.connections ? options.window : options.connections;
 
     memset(&run, 0, sizeof(run));
     run.limit = limit;
+    run.spread = spread;
     run.until = seconds > 0 ? bench_now() + seconds * 1000000000U : 0;
-    for (unsigned i = 0; i < options.connections && (run.until != 0 || run.started < limit); i++)
+    for (unsigned i = 0; i < first && (run.until != 0 || run.started < limit); i++)
         start_request(&connections[i]);
     while (busy > 0) {
         int n = epoll_wait(poll_fd, events, (int)(sizeof(events) / sizeof(events[0])),
@@ -379,25 +385,6 @@ static bool run_load(uint64_t limit, uint64_t seconds)
     return true;
 }
 
-static void print_result(uint64_t taken)
-{
-    static const struct {
-        const char *name;
-        double part;
-    } percentiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
-    const struct latency *l = &run.latency;
-    double seconds = (double)taken / 1e9;
-
-    printf("{\"requests\":%llu,\"errors\":%llu,\"seconds\":%.6f,\"per_second\":%.1f,\"latency_us\":{\"mean\":"
-           "%.2f",
-           (unsigned long long)run.done, (unsigned long long)run.errors, seconds, (double)l->count / seconds,
-           l->count > 0 ? (double)l->sum / (double)l->count / 1000 : 0);
-    for (size_t i = 0; i < sizeof(percentiles) / sizeof(percentiles[0]); i++)
-        printf(",\"%s\":%.2f", percentiles[i].name, latency_percentile(l, percentiles[i].part) / 1000);
-    printf(",\"max\":%.2f}}\n", (double)l->max / 1000);
-    fflush(stdout);
-}
-
 static void wait_for_line(void)
 {
     char byte = 0;
@@ -412,7 +399,7 @@ static int run_gated(void)
     bool alive = true;
 
     if (options.gate) {
-        alive = run_load(options.connections, 0);
+        alive = run_load(options.connections, 0, true);
         errors = run.errors;
         puts("ready");
         fflush(stdout);
@@ -420,9 +407,9 @@ static int run_gated(void)
     }
     began = bench_now();
     if (alive)
-        run_load(options.requests, options.seconds);
+        run_load(options.requests, options.seconds, false);
     run.errors += errors;
-    print_result(bench_now() - began);
+    latency_print(&run.latency, run.done, run.errors, bench_now() - began);
     if (options.gate)
         wait_for_line();
     return run.errors == 0 ? 0 : 1;
@@ -432,7 +419,7 @@ static void read_options(int argc, char **argv)
 {
     int option;
 
-    while ((option = getopt(argc, argv, "n:s:c:rb:l:e:x:f:g")) != -1) {
+    while ((option = getopt(argc, argv, "n:s:c:rb:l:e:p:f:gw:")) != -1) {
         switch (option) {
         case 'n':
             options.requests = bench_parse_number("-n", optarg, 1ULL << 40);
@@ -457,8 +444,11 @@ static void read_options(int argc, char **argv)
             if (!options.peer && strcmp(optarg, "client") != 0)
                 bench_die("-e %s: client or peer", optarg);
             break;
-        case 'x':
-            options.forwarded_for = optarg;
+        case 'p':
+            options.forwarded = (size_t)bench_parse_number("-p", optarg, 50000);
+            break;
+        case 'w':
+            options.window = (unsigned)bench_parse_number("-w", optarg, UINT_MAX);
             break;
         case 'f':
             options.script = optarg;
@@ -471,7 +461,7 @@ static void read_options(int argc, char **argv)
             exit(2);
         }
     }
-    if (optind + 1 != argc || options.connections == 0) {
+    if (optind + 1 != argc || options.connections == 0 || options.window == 0) {
         fputs(usage, stderr);
         exit(2);
     }

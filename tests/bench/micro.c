@@ -1,14 +1,14 @@
 /*
  * bench-micro: what deciding and rewriting alone cost, without a socket.
  *
- *     bench-micro [-r RANGES]... [-x TEXT] [-n REQUESTS]
+ *     bench-micro [-r RANGES]... [-p BYTES] [-n REQUESTS]
  *
  * The relay's steps for one request: decode 1.1 KB of parameters, decide (3 trusted hops, the peer included),
  * make the edits. BENCH_VARIANTS different requests take turns, so that the processor does not learn one
  * search by heart. Times are nanoseconds a request of batches of some 0.2 ms; best: the quickest batch, what
  * the code costs undisturbed; median: what one may expect on this machine now. -r: ranges in the trust list
- * (default 10, 1000 and 100000). -x: another X-Forwarded-For. -n: no timing, so many requests, for callgrind
- * and perf.
+ * (default 10, 1000 and 100000). -p: length of X-Forwarded-For. -n: no timing, so many requests, for
+ * callgrind and perf.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,14 +26,16 @@
 struct request {
     uint8_t *bytes;
     struct slice content;
+    struct param params[PAIRS]; /* decoded before the time is taken */
+    size_t nparams;
 };
 
 static struct request requests[BENCH_VARIANTS];
 static struct param params[PAIRS];
 static volatile size_t sink; /* so that no work is left out as useless */
 
-enum { STEP_DECODE, STEP_DECIDE, STEP_ALL, STEPS };
-static const char *const step_names[STEPS] = {"decode", "decode+decide", "decode+decide+rewrite"};
+enum { STEP_DECODE, STEP_DECIDE, STEP_REWRITE, STEP_ALL, STEPS };
+static const char *const step_names[STEPS] = {"decode", "decide", "decide+rewrite", "decode+decide+rewrite"};
 
 static void trust(struct policy *policy, const char *text)
 {
@@ -71,32 +73,42 @@ static struct policy *make_policy(size_t ranges)
     return policy;
 }
 
-static void make_requests(const char *forwarded_for)
+static void make_requests(size_t length)
 {
     for (unsigned i = 0; i < BENCH_VARIANTS; i++) {
-        requests[i].bytes = malloc(BENCH_PARAMS_MAX + (forwarded_for != NULL ? strlen(forwarded_for) : 0));
-        if (requests[i].bytes == NULL)
+        struct request *request = &requests[i];
+        char *forwarded = bench_forwarded(i, length);
+
+        request->bytes = malloc(BENCH_PARAMS_MAX + strlen(forwarded));
+        if (request->bytes == NULL)
             bench_die("bench-micro: requests");
-        requests[i].content.data = (const char *)requests[i].bytes;
-        requests[i].content.len = bench_params(requests[i].bytes, i, forwarded_for, NULL, 0);
+        request->content.data = (const char *)request->bytes;
+        request->content.len = bench_params(request->bytes, i, forwarded, NULL, 0);
+        if (params_decode(request->content, request->params, PAIRS, &request->nparams) != PARAMS_OK)
+            bench_die("bench-micro: params_decode");
+        free(forwarded);
     }
 }
 
-/* One request as far as the step; returns something that depends on all of it. */
+/* One request's step; returns something that depends on all of it. */
 static size_t run_request(const struct policy *policy, struct workspace *workspace,
                           const struct request *request, int step, struct rewrite *rewrite)
 {
+    const struct param *decoded = request->params;
     struct decision decision;
-    size_t n = 0;
+    size_t n = request->nparams;
 
-    if (params_decode(request->content, params, PAIRS, &n) != PARAMS_OK)
-        bench_die("bench-micro: params_decode");
+    if (step == STEP_DECODE || step == STEP_ALL) {
+        if (params_decode(request->content, params, PAIRS, &n) != PARAMS_OK)
+            bench_die("bench-micro: params_decode");
+        decoded = params;
+    }
     if (step == STEP_DECODE)
         return n;
-    decide_request(policy, params, n, workspace, &decision);
+    decide_request(policy, decoded, n, workspace, &decision);
     if (step == STEP_DECIDE)
         return decision.nproxies;
-    if (rewrite_params(policy, params, n, &decision, workspace, rewrite) != 0)
+    if (rewrite_params(policy, decoded, n, &decision, workspace, rewrite) != 0)
         bench_die("bench-micro: rewrite_params");
     return rewrite->nedits + rewrite->nadded;
 }
@@ -146,7 +158,7 @@ static void measure(const struct policy *policy, struct workspace *workspace, si
     fflush(stdout);
 }
 
-static void run_ranges(size_t ranges, uint64_t count, bool check)
+static void run_ranges(size_t ranges, uint64_t count)
 {
     uint64_t began = bench_now();
     struct policy *policy = make_policy(ranges);
@@ -156,8 +168,7 @@ static void run_ranges(size_t ranges, uint64_t count, bool check)
 
     if (workspace == NULL)
         bench_die("bench-micro: workspace");
-    if (check)
-        check_requests(policy, workspace);
+    check_requests(policy, workspace);
     if (count > 0) {
         for (uint64_t i = 0; i < count; i++)
             run_request(policy, workspace, &requests[i % BENCH_VARIANTS], STEP_ALL, &rewrite);
@@ -172,25 +183,25 @@ static void run_ranges(size_t ranges, uint64_t count, bool check)
 int main(int argc, char **argv)
 {
     size_t sizes[16] = {10, 1000, 100000}, nsizes = 0;
-    const char *forwarded_for = NULL;
+    size_t length = 0;
     uint64_t count = 0;
     int option;
 
-    while ((option = getopt(argc, argv, "r:x:n:")) != -1) {
+    while ((option = getopt(argc, argv, "r:p:n:")) != -1) {
         if (option == 'r' && nsizes < sizeof(sizes) / sizeof(sizes[0])) {
             sizes[nsizes++] = (size_t)bench_parse_number("-r", optarg, 1000000);
-        } else if (option == 'x') {
-            forwarded_for = optarg;
+        } else if (option == 'p') {
+            length = (size_t)bench_parse_number("-p", optarg, 50000);
         } else if (option == 'n') {
             count = bench_parse_number("-n", optarg, UINT64_MAX);
         } else {
-            fprintf(stderr, "usage: bench-micro [-r RANGES]... [-x X-FORWARDED-FOR] [-n REQUESTS]\n");
+            fprintf(stderr, "usage: bench-micro [-r RANGES]... [-p BYTES] [-n REQUESTS]\n");
             return 2;
         }
     }
-    make_requests(forwarded_for);
+    make_requests(length);
     for (size_t i = 0; i < (nsizes > 0 ? nsizes : 3); i++)
-        run_ranges(sizes[i], count, forwarded_for == NULL);
+        run_ranges(sizes[i], count);
     for (unsigned i = 0; i < BENCH_VARIANTS; i++)
         free(requests[i].bytes);
     return 0;
