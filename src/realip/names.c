@@ -117,6 +117,11 @@ static int grow(struct name_table *table)
     return 0;
 }
 
+static uint32_t bits_of(char folded)
+{
+    return folded == '_' ? UINT32_MAX : UINT32_C(1) << names_bit(folded);
+}
+
 int names_add(struct name_table *table, const char *name, enum name_kind kind, size_t index)
 {
     struct slice text = slice_of(name);
@@ -130,8 +135,9 @@ int names_add(struct name_table *table, const char *name, enum name_kind kind, s
         return -ENOMEM;
     memcpy(copy, text.data, text.len);
     *find_slot(table, text) = (uint16_t)table->count;
-    char last = text.data[text.len - 1];
-    table->endings[text.len % 64] |= last == '_' ? UINT32_MAX : UINT32_C(1) << (last & 31);
+    if (text.len >= 3)
+        table->thirds |= bits_of(text.data[2]);
+    table->endings[text.len % 64] |= bits_of(text.data[text.len - 1]);
     table->names[table->count++] = (struct known_name){copy, (uint32_t)text.len, kind, (uint16_t)index};
     return 0;
 }
