@@ -124,7 +124,11 @@ static inline char *print_text(const struct config *config)
     assert_non_null(out);
     config_print(config, out);
     fclose(out);
-    return text;
+    /* A copy, since gcc 12 takes what open_memstream allocates for the variable that it was stored in. */
+    char *copy = strdup(text);
+    assert_non_null(copy);
+    free(text);
+    return copy;
 }
 
 /* A group that satisfies everybody; two lines. */

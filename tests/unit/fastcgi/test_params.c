@@ -39,7 +39,7 @@ static void test_next_says_where_each_pair_ends(void **state)
                                "\200\0\0\1\2pqr";
     static const size_t ends[] = {5, 7, 15};
     const char *at = wire, *end = wire + sizeof wire - 1;
-    struct param pair;
+    struct param pair = {{NULL, 0}, {NULL, 0}};
 
     (void)state;
     for (size_t i = 0; i < 3; i++) {
