@@ -1,0 +1,23 @@
+/*
+ * All the sockets that web servers connect to: those of [listen], or those that were inherited instead.
+ */
+#ifndef RELAY_SOCKETS_H
+#define RELAY_SOCKETS_H
+
+#include "ops/log.h"
+#include "relay/inherit.h"
+
+/* Starts as {0}. */
+struct sockets {
+    struct listen_socket *list;
+    size_t count;
+};
+
+/* Opens them and says so in the log, also what went wrong. 0 or -1; sockets_close is due in either case. */
+int sockets_open(struct sockets *sockets, const struct config *config, const struct inherited *inherited,
+                 const struct log *log);
+
+/* Closes all, and removes the socket files that we made. Fine to call twice. */
+void sockets_close(struct sockets *sockets);
+
+#endif

@@ -1,0 +1,179 @@
+#include "relay/worker.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+static void stop_listening(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->nlisteners; i++)
+        listener_stop(&worker->listeners[i]);
+}
+
+/* ---- stopping ---- */
+
+static void stop_if_done(struct worker *worker)
+{
+    if (worker->relay.stopping && !worker->relay.fronts &&
+        !(worker->supervises && worker->application.lives > 0))
+        worker->relay.ended = true;
+}
+
+static void on_emptied(struct relay *relay)
+{
+    struct worker *worker = relay->owner;
+    if (worker->supervises)
+        application_terminate(&worker->application);
+    stop_if_done(worker);
+}
+
+static void on_application_ended(struct application *application)
+{
+    stop_if_done(application->relay->owner);
+}
+
+/* The application is told as soon as it is not needed: who told us may not wait for long. */
+static void on_calm(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    if (worker->supervises && relay_is_calm(&worker->relay))
+        application_terminate(&worker->application);
+}
+
+/* A request has ended, but its front still looks as if it had not. */
+static void on_calmed(struct relay *relay)
+{
+    struct worker *worker = relay->owner;
+    uv_timer_start(&worker->calm, on_calm, 0, 0);
+}
+
+/* The rest is the application's, to end what it has begun. */
+static void on_half_time(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    application_terminate(&worker->application);
+}
+
+static void on_shutdown_timeout(uv_timer_t *timer)
+{
+    struct worker *worker = timer->data;
+    log_write(&worker->relay.log, LOG_WARNING, "shutdown_timeout is over: ending %zu requests",
+              worker->relay.requests);
+    if (worker->supervises)
+        log_write(&worker->relay.log, LOG_WARNING, "killing %zu processes of %s", worker->application.lives,
+                  worker->relay.pool.shared.name);
+    worker->relay.ended = true;
+}
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct worker *worker = handle->data;
+    const char *name = number == SIGTERM ? "TERM" : "INT";
+    if (worker->relay.stopping) {
+        log_write(&worker->relay.log, LOG_INFO, "%s again: ending at once", name);
+        worker->relay.ended = true;
+        return;
+    }
+    log_write(&worker->relay.log, LOG_INFO, "%s: no new requests, %zu running", name, worker->relay.requests);
+    stop_listening(worker);
+    uint64_t timeout = worker->relay.config->shutdown_timeout_ms;
+    uv_timer_start(&worker->shutdown, on_shutdown_timeout, timeout, 0);
+    if (worker->supervises)
+        uv_timer_start(&worker->half, on_half_time, timeout / 2, 0);
+    relay_stop(&worker->relay);
+    on_calm(&worker->calm);
+}
+
+/* ---- starting ---- */
+
+static void open_handles(struct worker *worker)
+{
+    uv_signal_init(&worker->loop, &worker->term);
+    uv_signal_init(&worker->loop, &worker->interrupt);
+    uv_timer_init(&worker->loop, &worker->shutdown);
+    uv_timer_init(&worker->loop, &worker->half);
+    uv_timer_init(&worker->loop, &worker->calm);
+    worker->term.data = worker->interrupt.data = worker;
+    worker->shutdown.data = worker->half.data = worker->calm.data = worker;
+    uv_signal_start(&worker->term, on_signal, SIGTERM);
+    uv_signal_start(&worker->interrupt, on_signal, SIGINT);
+}
+
+int worker_open(struct worker *worker, const struct config *config)
+{
+    *worker = (struct worker){.nlisteners = 0};
+    int rc = uv_loop_init(&worker->loop);
+    if (rc < 0) {
+        fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));
+        return -1;
+    }
+    worker->opened = true;
+    open_handles(worker);
+    rc = relay_open(&worker->relay, &worker->loop, config, (enum log_level)config->log_level);
+    worker->relay.owner = worker;
+    worker->relay.emptied = on_emptied;
+    worker->relay.calmed = on_calmed;
+    if (rc < 0)
+        log_write(&worker->relay.log, LOG_ERROR, "cannot start: %s", uv_strerror(rc));
+    return rc < 0 ? -1 : 0;
+}
+
+/* The sockets are the listeners' from now on, also when this fails. */
+static int start_listening(struct worker *worker, struct sockets *sockets)
+{
+    int rc = 0;
+    worker->listeners = calloc(sockets->count, sizeof(*worker->listeners));
+    if (!worker->listeners)
+        rc = UV_ENOMEM;
+    for (size_t i = 0; rc == 0 && i < sockets->count; i++) {
+        worker->listeners[i].socket = sockets->list[i];
+        sockets->list[i] = (struct listen_socket){.fd = -1};
+        worker->nlisteners++;
+        rc = listener_start(&worker->listeners[i], &worker->relay);
+    }
+    sockets_close(sockets);
+    if (rc < 0)
+        log_write(&worker->relay.log, LOG_ERROR, "cannot wait for connections: %s", uv_strerror(rc));
+    return rc;
+}
+
+/* Reports what went wrong. */
+static int start_application(struct worker *worker)
+{
+    if (worker->relay.config->upstream.kind != UPSTREAM_COMMAND)
+        return 0;
+    worker->supervises = true;
+    worker->application.ended = on_application_ended;
+    return application_start(&worker->application, &worker->relay);
+}
+
+int worker_run(struct worker *worker, struct sockets *sockets)
+{
+    if (start_listening(worker, sockets) < 0 || start_application(worker) < 0)
+        return 1;
+    log_write(&worker->relay.log, LOG_INFO, "ready: requests go to %s", worker->relay.pool.shared.name);
+    relay_run(&worker->relay);
+    return 0;
+}
+
+/* ---- the end ---- */
+
+void worker_close(struct worker *worker)
+{
+    if (!worker->opened)
+        return;
+    stop_listening(worker);
+    if (worker->supervises)
+        application_close(&worker->application);
+    relay_close(&worker->relay);
+    uv_close((uv_handle_t *)&worker->term, NULL);
+    uv_close((uv_handle_t *)&worker->interrupt, NULL);
+    uv_close((uv_handle_t *)&worker->shutdown, NULL);
+    uv_close((uv_handle_t *)&worker->half, NULL);
+    uv_close((uv_handle_t *)&worker->calm, NULL);
+    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&worker->loop);
+    relay_free(&worker->relay);
+    if (worker->supervises)
+        application_free(&worker->application);
+    free(worker->listeners);
+}

@@ -1,0 +1,43 @@
+/*
+ * The server of one process: loop, signals, listeners and application around one relay.
+ *
+ * TERM and INT let running requests end, then the application, all within shutdown_timeout; a second one ends
+ * at once.
+ */
+#ifndef RELAY_WORKER_H
+#define RELAY_WORKER_H
+
+#include "relay/application.h"
+#include "relay/listener.h"
+#include "relay/sockets.h"
+
+struct worker {
+    uv_loop_t loop;
+    bool opened; /* the loop is */
+    struct relay relay;
+    struct application application;
+    bool supervises; /* the application is ours */
+    struct listener *listeners;
+    size_t nlisteners;
+    uv_signal_t term, interrupt;
+    uv_timer_t shutdown; /* shutdown_timeout is over */
+    uv_timer_t half;     /* half of it is */
+    uv_timer_t calm;     /* has the last request ended? */
+};
+
+/*
+ * Makes all but the listeners; signals are handled from now on. 0, or -1 with the reason in the log.
+ * worker_close is due in either case. The configuration must outlive the worker.
+ */
+int worker_open(struct worker *worker, const struct config *config);
+
+/*
+ * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is
+ * ours, and relays until it was told to stop. The exit status: 0, or 1 if it could not start.
+ */
+int worker_run(struct worker *worker, struct sockets *sockets);
+
+/* Ends everything at once. */
+void worker_close(struct worker *worker);
+
+#endif
