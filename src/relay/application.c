@@ -285,7 +285,7 @@ int application_start(struct application *a, struct relay *relay)
     if (find_program(a, config->command[0]) < 0)
         return -1;
     a->variables = variables_inherit(config->environment);
-    if (!a->variables || make_members(a, config->processes) < 0) {
+    if (!a->variables || make_members(a, relay->share.processes) < 0) {
         log_write(&relay->log, LOG_ERROR, "cannot start the application %s: out of memory", a->path);
         return -1;
     }

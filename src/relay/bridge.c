@@ -467,7 +467,8 @@ int bridge_run(const struct config *config, char *const *environment)
         free(b);
         return rc;
     }
-    rc = relay_open(&b->relay, &b->loop, config, (enum log_level)config->log_level);
+    const struct share all = share_make(config, 1, 0);
+    rc = relay_open(&b->relay, &b->loop, config, &all);
     /* Who reads the answer slowly is the web server's affair: it ends us when it has had enough. */
     b->relay.deadlines.lasts[DEADLINE_FRONT] = 0;
     if (rc == 0)

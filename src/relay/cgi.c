@@ -69,11 +69,11 @@ static int open_threads(struct cgi *cgi)
 }
 
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
-             const struct log *log, const struct config_upstream *config)
+             const struct log *log, const struct config_upstream *config, unsigned max_processes)
 {
     char error[512];
     *cgi = (struct cgi){.loop = loop, .poller = poller, .deadlines = deadlines, .log = log};
-    cgi->max_processes = config->max_processes;
+    cgi->max_processes = max_processes;
     int rc = cgi_programs_open(&cgi->programs, config, error, sizeof(error));
     if (rc < 0) {
         log_write(log, LOG_ERROR, "%s", error);

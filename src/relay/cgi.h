@@ -68,7 +68,7 @@ struct cgi {
 
 /* Says in the log what is wrong. 0 or a negative errno; cgi_close and cgi_free are due in either case. */
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
-             const struct log *log, const struct config_upstream *config);
+             const struct log *log, const struct config_upstream *config, unsigned max_processes);
 
 /* For upstream_shared: a connected, non-blocking socket, or a negative errno. */
 int cgi_dial(void *cgi);

@@ -40,8 +40,7 @@ static struct upstream *take_idle(struct pool *pool, bool sure)
 
 static bool below_cap(const struct pool *pool)
 {
-    unsigned cap = pool->shared.config->connections;
-    return cap == 0 || pool->total < cap;
+    return pool->cap == 0 || pool->total < pool->cap;
 }
 
 /*
@@ -146,7 +145,7 @@ enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, 
         if (*error < 0)
             return POOL_ERROR;
     }
-    if (pool->nwaiting >= pool->shared.config->queue)
+    if (pool->nwaiting >= pool->most_waiting)
         return POOL_FULL;
     ticket->user = user;
     ticket->wish = wish;

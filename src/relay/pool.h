@@ -30,12 +30,15 @@ struct pool {
     struct upstream idle;  /* sentinel of a circular list, the most recently used first */
     struct ticket waiting; /* sentinel of a circular list, the first come first */
     size_t total;          /* connections that exist */
+    size_t cap;            /* on them, 0: none */
     size_t nwaiting;
+    size_t most_waiting;
     /* A waiting request's turn: either a connection, or NULL and a negative errno. */
     void (*granted)(void *user, struct upstream *upstream, int error);
 };
 
-/* shared's poller, deadlines, config, events and buffer are the caller's to set first. 0 or a negative errno.
+/* shared's poller, deadlines, config, events and buffer, and cap and most_waiting, are the caller's to set
+ * first. 0 or a negative errno.
  */
 int pool_open(struct pool *pool, uv_loop_t *loop);
 

@@ -76,7 +76,8 @@ static int open_cgi(struct relay *relay)
 {
     const struct config_upstream *config = &relay->config->upstream;
     struct upstream_shared *shared = &relay->pool.shared;
-    int rc = cgi_open(&relay->cgi, relay->loop, &relay->poller, &relay->deadlines, &relay->log, config);
+    int rc = cgi_open(&relay->cgi, relay->loop, &relay->poller, &relay->deadlines, &relay->log, config,
+                      relay->share.max_processes);
     if (rc < 0)
         return rc;
     shared->dial = cgi_dial;
@@ -85,12 +86,17 @@ static int open_cgi(struct relay *relay)
     return 0;
 }
 
-int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level)
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share)
 {
-    *relay = (struct relay){.loop = loop, .config = config, .log = {.level = level, .fd = 2}};
+    *relay = (struct relay){.loop = loop,
+                            .config = config,
+                            .share = *share,
+                            .log = {.level = (enum log_level)config->log_level, .fd = 2}};
     deadlines_open(&relay->deadlines, loop, on_expired);
     set_durations(relay->deadlines.lasts, config);
     relay->pool.granted = request_granted;
+    relay->pool.cap = share->connections;
+    relay->pool.most_waiting = share->queue;
     relay->pool.shared.poller = &relay->poller;
     relay->pool.shared.deadlines = &relay->deadlines;
     relay->pool.shared.config = &config->upstream;

@@ -6,7 +6,7 @@
 #ifndef RELAY_RELAY_H
 #define RELAY_RELAY_H
 
-#include "config/config.h"
+#include "config/share.h"
 #include "ops/log.h"
 #include "realip/rewrite.h"
 #include "relay/cgi.h"
@@ -25,6 +25,7 @@ struct relay_limits {
 struct relay {
     uv_loop_t *loop;
     const struct config *config;
+    struct share share; /* of its totals */
     struct log log;
     struct relay_limits limits;
     struct poller poller;
@@ -50,8 +51,8 @@ struct relay {
 };
 
 /* 0 or a negative errno / UV_E* value; relay_close is due in either case. The configuration must outlive the
- * relay. */
-int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, enum log_level level);
+ * relay. The share is ours of its totals. */
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share);
 
 /* Runs the loop until `ended` is set. */
 void relay_run(struct relay *relay);

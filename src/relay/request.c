@@ -152,7 +152,7 @@ void request_start(struct front *f, struct slice content)
     struct request *r = &f->request;
     front_stop_header(f);
     f->state = r->role == FCGI_AUTHORIZER ? FRONT_ANSWER : FRONT_BODY;
-    if (relay->requests >= relay->config->limit_requests) {
+    if (relay->requests >= relay->share.requests) {
         relay_log_limited(relay, requests, LOG_WARNING,
                           "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
         request_refuse(f, 503);

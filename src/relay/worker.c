@@ -98,7 +98,7 @@ static void open_handles(struct worker *worker)
     uv_signal_start(&worker->interrupt, on_signal, SIGINT);
 }
 
-int worker_open(struct worker *worker, const struct config *config)
+int worker_open(struct worker *worker, const struct config *config, const struct share *share)
 {
     *worker = (struct worker){.nlisteners = 0};
     int rc = uv_loop_init(&worker->loop);
@@ -108,7 +108,7 @@ int worker_open(struct worker *worker, const struct config *config)
     }
     worker->opened = true;
     open_handles(worker);
-    rc = relay_open(&worker->relay, &worker->loop, config, (enum log_level)config->log_level);
+    rc = relay_open(&worker->relay, &worker->loop, config, share);
     worker->relay.owner = worker;
     worker->relay.emptied = on_emptied;
     worker->relay.calmed = on_calmed;

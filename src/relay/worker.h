@@ -27,9 +27,10 @@ struct worker {
 
 /*
  * Makes all but the listeners; signals are handled from now on. 0, or -1 with the reason in the log.
- * worker_close is due in either case. The configuration must outlive the worker.
+ * worker_close is due in either case. The configuration must outlive the worker; the share is ours of its
+ * totals.
  */
-int worker_open(struct worker *worker, const struct config *config);
+int worker_open(struct worker *worker, const struct config *config, const struct share *share);
 
 /*
  * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is
