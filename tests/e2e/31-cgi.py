@@ -16,6 +16,7 @@ import time
 import unittest
 
 from fcgi import AUTHORIZER, FILTER, STDERR, STDIN, STDOUT, as_list, record, request, stream
+from processes import children
 from relay import PLAIN, RelayTest, change
 from shim import Shim, is_sanitized, wait_for
 
@@ -34,20 +35,6 @@ def process_state(pid):
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if letter in "ZX" else letter
-
-
-def children(pid):
-    """The processes that it has started and not reaped."""
-    found = []
-    for path in glob.glob("/proc/[0-9]*/stat"):
-        try:
-            with open(path) as stat:
-                fields = stat.read()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields.rpartition(")")[2].split()[1]) == pid:
-            found.append(int(fields.split()[0]))
-    return found
 
 
 def connections(pid):

@@ -33,3 +33,8 @@ def parent(pid):
     """None if there is no such process."""
     fields = state(pid)
     return int(fields[1]) if fields else None
+
+
+def children(pid):
+    """The processes that it has started and not reaped."""
+    return sorted(int(child) for child in os.listdir("/proc") if child.isdigit() and parent(child) == pid)
