@@ -85,6 +85,8 @@ static void print_summary(const struct config *config, const char *margin)
     }
     printf("; ");
     print_application(&config->upstream);
+    if (config->workers > 1)
+        printf(", with %u workers", config->workers);
     putchar('\n');
 }
 

@@ -330,6 +330,7 @@ void build_config(struct config *config, struct messages *messages)
     build_clients(&build);
     build_application(&build);
     build_access(&build);
+    build_shares(config, messages);
 
     struct policy *manager = make_manager();
     if (!manager)

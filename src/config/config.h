@@ -66,6 +66,7 @@ struct config {
     struct config_upstream upstream;
     struct policy *policy; /* compiled */
     int log_level;         /* enum log_level */
+    unsigned workers;      /* processes that relay; 1: there is no master */
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */

@@ -129,6 +129,8 @@ const struct setting settings_table[] = {
     {"log", "level", &type_choice, CONFIG(log_level), .choices = level_words, .initial = "info",
      .help = "How much is logged: error, warning, info, debug."},
 
+    {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
+     .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

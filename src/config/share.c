@@ -1,5 +1,7 @@
 #include "config/share.h"
 
+#include "config/settings.h"
+
 unsigned share_part(unsigned total, unsigned count, unsigned number)
 {
     return total / count + (number < total % count ? 1 : 0);
@@ -13,4 +15,49 @@ struct share share_make(const struct config *config, unsigned count, unsigned nu
                           .processes = share_part(upstream->processes, count, number),
                           .max_processes = share_part(upstream->max_processes, count, number),
                           .requests = share_part(config->limit_requests, count, number)};
+}
+
+/* ---- is there a share for everybody? ---- */
+
+struct build {
+    struct config *config;
+    struct messages *messages;
+};
+
+static unsigned find_line(const struct build *build, const char *section, const char *key)
+{
+    return settings_find_line(build->config->source->given, slice_of(section), slice_of(key));
+}
+
+/* The line of the total is to blame if it is in the file, else that of workers. 0: there is no such total. */
+static void check_total(const struct build *build, const char *section, const char *key, unsigned total)
+{
+    unsigned workers = build->config->workers;
+    unsigned line = find_line(build, section, key);
+    if (total == 0 || total >= workers)
+        return;
+    if (line > 0)
+        messages_add(build->messages, true, build->config->path, line,
+                     "%s = %u: less than one for each of the workers (%u), who share it; raise it, or lower "
+                     "workers",
+                     key, total, workers);
+    else
+        messages_add(build->messages, true, build->config->path, find_line(build, "process", "workers"),
+                     "workers = %u: more than %s (%u), which they share; lower it, or raise %s in [%s]",
+                     workers, key, total, key, section);
+}
+
+void build_shares(struct config *config, struct messages *messages)
+{
+    const struct build build = {config, messages};
+    const struct config_upstream *upstream = &config->upstream;
+    if (upstream->kind == UPSTREAM_CGI)
+        check_total(&build, "upstream", "max_processes", upstream->max_processes);
+    if (upstream->kind == UPSTREAM_COMMAND)
+        check_total(&build, "upstream", "processes", upstream->processes);
+    if (upstream->kind == UPSTREAM_ADDRESS ||
+        (upstream->kind == UPSTREAM_COMMAND && upstream->connections != upstream->processes))
+        check_total(&build, "upstream", "connections", upstream->connections);
+    check_total(&build, "upstream", "queue", upstream->queue);
+    check_total(&build, "limits", "requests", config->limit_requests);
 }

@@ -52,6 +52,9 @@ void build_config(struct config *config, struct messages *messages);
 /* Its part for [upstream], once its address is built: which kind it is, and what does not fit that kind. */
 void build_upstream(struct config *config, struct messages *messages);
 
+/* Its part for [process] workers, once the rest is built: all that they share must be enough for them. */
+void build_shares(struct config *config, struct messages *messages);
+
 /* Copies text to the end of the list; 0, or -ENOMEM. */
 int words_add(struct words *words, struct slice text, unsigned line);
 void words_free(struct words *words);

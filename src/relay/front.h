@@ -49,6 +49,7 @@ struct front {
     struct request request;
     enum front_state state;
     bool ended_reading; /* the web server has half-closed */
+    bool kept;          /* a request has asked to keep it */
 };
 
 /* Takes over a connected, non-blocking socket, also when it fails. */

@@ -145,3 +145,9 @@ void listen_close(struct listen_socket *s)
     free(s->path);
     *s = (struct listen_socket){.fd = -1};
 }
+
+void listen_disown(struct listen_socket *s)
+{
+    free(s->path);
+    s->path = NULL;
+}

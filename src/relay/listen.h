@@ -24,4 +24,7 @@ int listen_open(struct listen_socket *socket, const struct endpoint *endpoint,
 /* Closes, and removes the socket file if it still is the one that we made. */
 void listen_close(struct listen_socket *socket);
 
+/* listen_close will not remove the socket file: that is another process's. */
+void listen_disown(struct listen_socket *socket);
+
 #endif

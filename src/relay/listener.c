@@ -7,6 +7,8 @@
 
 /* Connections accepted before others have their turn. */
 #define ACCEPTS_A_TURN 64
+/* The same, where the others are processes, too. */
+#define SHARED_ACCEPTS_A_TURN 1
 
 static uint64_t load64(const unsigned char *bytes)
 {
@@ -83,14 +85,16 @@ static bool accept_one(struct listener *l)
 static void on_ready(struct watch *watch)
 {
     struct listener *l = (struct listener *)((char *)watch - offsetof(struct listener, watch));
-    for (int i = 0; i < ACCEPTS_A_TURN && watch->added && accept_one(l); i++)
+    int most = watch->shared ? SHARED_ACCEPTS_A_TURN : ACCEPTS_A_TURN;
+    for (int i = 0; i < most && watch->added && accept_one(l); i++)
         ;
 }
 
 int listener_start(struct listener *l, struct relay *relay)
 {
     l->relay = relay;
-    l->watch = (struct watch){.fd = l->socket.fd, .level = true, .ready = on_ready};
+    l->watch = (struct watch){
+        .fd = l->socket.fd, .level = true, .shared = relay->config->workers > 1, .ready = on_ready};
     return poller_add(&relay->poller, &l->watch);
 }
 
@@ -98,6 +102,14 @@ void listener_wake(struct listener *l)
 {
     if (poller_add(&l->relay->poller, &l->watch) < 0)
         deadline_start(&l->relay->deadlines, &l->deadline, DEADLINE_REST);
+}
+
+void listener_step_back(struct listener *l)
+{
+    if (!l->watch.added)
+        return;
+    poller_remove(&l->relay->poller, &l->watch);
+    listener_wake(l);
 }
 
 void listener_stop(struct listener *l)

@@ -21,6 +21,12 @@ int listener_start(struct listener *listener, struct relay *relay);
 /* After a rest. */
 void listener_wake(struct listener *listener);
 
+/*
+ * Of several processes that wait for connections, the kernel wakes the one that was first to ask and has
+ * nothing to do. From now on we are the last.
+ */
+void listener_step_back(struct listener *listener);
+
 /* Stops accepting and closes the socket. Fine to call twice. */
 void listener_stop(struct listener *listener);
 

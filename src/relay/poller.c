@@ -110,6 +110,8 @@ static int control(struct poller *poller, int operation, struct watch *watch)
 {
     struct epoll_event event = {.data.ptr = watch};
     event.events = EPOLLIN;
+    if (watch->shared)
+        event.events |= EPOLLEXCLUSIVE;
     if (!watch->level)
         event.events |= EPOLLRDHUP | EPOLLET;
     if (watch->want_write)

@@ -24,6 +24,7 @@ struct watch {
     int fd;
     bool added;       /* in the epoll set */
     bool level;       /* level-triggered reading only, for listeners */
+    bool shared;      /* processes wait for it together: one of those that do is woken, not all */
     bool readable;    /* a read may find bytes or the end */
     bool half_closed; /* the peer will write no more; bytes may still wait */
     bool gone;        /* the peer closed both ways, or the connection failed */

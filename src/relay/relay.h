@@ -47,6 +47,8 @@ struct relay {
     /* A request has ended while stopping, and none is left, perhaps: ask relay_is_calm later. NULL: nobody
      * asks. */
     void (*calmed)(struct relay *relay);
+    /* One more connection is to be kept by its web server. NULL: nobody asks. */
+    void (*kept)(struct relay *relay);
     void *owner;
 };
 

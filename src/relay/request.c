@@ -17,6 +17,15 @@ static uint16_t next_id(struct relay *relay, uint16_t id)
     return relay->last_id;
 }
 
+static void note_kept(struct front *f)
+{
+    if (f->kept)
+        return;
+    f->kept = true;
+    if (f->relay->kept)
+        f->relay->kept(f->relay);
+}
+
 void request_begin(struct front *f, uint16_t id, struct record_begin begin)
 {
     struct request *r = &f->request;
@@ -28,6 +37,8 @@ void request_begin(struct front *f, uint16_t id, struct record_begin begin)
     r->idempotent = r->retried = r->counted = r->undispatched = false;
     r->answered = r->mid_record = r->body = r->stdin_ended = r->data_ended = false;
     f->state = FRONT_PARAMS;
+    if (r->keep)
+        note_kept(f);
 }
 
 void request_clear(struct front *f)

@@ -50,3 +50,9 @@ void sockets_close(struct sockets *sockets)
     free(sockets->list);
     *sockets = (struct sockets){0};
 }
+
+void sockets_disown(struct sockets *sockets)
+{
+    for (size_t i = 0; i < sockets->count; i++)
+        listen_disown(&sockets->list[i]);
+}

@@ -20,4 +20,7 @@ int sockets_open(struct sockets *sockets, const struct config *config, const str
 /* Closes all, and removes the socket files that we made. Fine to call twice. */
 void sockets_close(struct sockets *sockets);
 
+/* The socket files are another process's to remove: ours are copies of its descriptors. */
+void sockets_disown(struct sockets *sockets);
+
 #endif

@@ -1,12 +1,25 @@
 #include "relay/worker.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void stop_listening(struct worker *worker)
 {
     for (size_t i = 0; i < worker->nlisteners; i++)
         listener_stop(&worker->listeners[i]);
+}
+
+/*
+ * Connections that come and go find a worker that has nothing to do. Those that stay are dealt out in turn,
+ * or the first worker would take nearly all that come while there is little to do.
+ */
+static void on_kept(struct relay *relay)
+{
+    struct worker *worker = relay->owner;
+    for (size_t i = 0; i < worker->nlisteners; i++)
+        listener_step_back(&worker->listeners[i]);
 }
 
 /* ---- stopping ---- */
@@ -64,11 +77,28 @@ static void on_shutdown_timeout(uv_timer_t *timer)
     worker->relay.ended = true;
 }
 
+/* There is a master, which says with QUIT when it has to be at once: TERM may come from it as well as from
+ * whoever signals all processes of the service. */
+static bool is_managed(const struct worker *worker)
+{
+    return worker->relay.config->workers > 1;
+}
+
+static void on_quit(uv_signal_t *handle, int number)
+{
+    struct worker *worker = handle->data;
+    (void)number;
+    log_write(&worker->relay.log, LOG_INFO, "QUIT: ending at once");
+    worker->relay.ended = true;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct worker *worker = handle->data;
     const char *name = number == SIGTERM ? "TERM" : "INT";
     if (worker->relay.stopping) {
+        if (is_managed(worker))
+            return;
         log_write(&worker->relay.log, LOG_INFO, "%s again: ending at once", name);
         worker->relay.ended = true;
         return;
@@ -89,10 +119,11 @@ static void open_handles(struct worker *worker)
 {
     uv_signal_init(&worker->loop, &worker->term);
     uv_signal_init(&worker->loop, &worker->interrupt);
+    uv_signal_init(&worker->loop, &worker->quit);
     uv_timer_init(&worker->loop, &worker->shutdown);
     uv_timer_init(&worker->loop, &worker->half);
     uv_timer_init(&worker->loop, &worker->calm);
-    worker->term.data = worker->interrupt.data = worker;
+    worker->term.data = worker->interrupt.data = worker->quit.data = worker;
     worker->shutdown.data = worker->half.data = worker->calm.data = worker;
     uv_signal_start(&worker->term, on_signal, SIGTERM);
     uv_signal_start(&worker->interrupt, on_signal, SIGINT);
@@ -109,6 +140,10 @@ int worker_open(struct worker *worker, const struct config *config, const struct
     worker->opened = true;
     open_handles(worker);
     rc = relay_open(&worker->relay, &worker->loop, config, share);
+    if (config->workers > 1) {
+        uv_signal_start(&worker->quit, on_quit, SIGQUIT);
+        worker->relay.kept = on_kept;
+    }
     worker->relay.owner = worker;
     worker->relay.emptied = on_emptied;
     worker->relay.calmed = on_calmed;
@@ -146,11 +181,22 @@ static int start_application(struct worker *worker)
     return application_start(&worker->application, &worker->relay);
 }
 
-int worker_run(struct worker *worker, struct sockets *sockets)
+static void say_ready(int ready)
+{
+    ssize_t n;
+    do
+        n = write(ready, "r", 1);
+    while (n < 0 && errno == EINTR);
+    close(ready);
+}
+
+int worker_run(struct worker *worker, struct sockets *sockets, int ready)
 {
     if (start_listening(worker, sockets) < 0 || start_application(worker) < 0)
         return 1;
     log_write(&worker->relay.log, LOG_INFO, "ready: requests go to %s", worker->relay.pool.shared.name);
+    if (ready >= 0)
+        say_ready(ready);
     relay_run(&worker->relay);
     return 0;
 }
@@ -167,6 +213,7 @@ void worker_close(struct worker *worker)
     relay_close(&worker->relay);
     uv_close((uv_handle_t *)&worker->term, NULL);
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
+    uv_close((uv_handle_t *)&worker->quit, NULL);
     uv_close((uv_handle_t *)&worker->shutdown, NULL);
     uv_close((uv_handle_t *)&worker->half, NULL);
     uv_close((uv_handle_t *)&worker->calm, NULL);

@@ -1,8 +1,9 @@
 /*
- * The server of one process: loop, signals, listeners and application around one relay.
+ * The server of one process, the only one or one of several: loop, signals, listeners and application around
+ * one relay.
  *
  * TERM and INT let running requests end, then the application, all within shutdown_timeout; a second one ends
- * at once.
+ * at once. Of several workers each ends at once on QUIT instead.
  */
 #ifndef RELAY_WORKER_H
 #define RELAY_WORKER_H
@@ -19,7 +20,7 @@ struct worker {
     bool supervises; /* the application is ours */
     struct listener *listeners;
     size_t nlisteners;
-    uv_signal_t term, interrupt;
+    uv_signal_t term, interrupt, quit;
     uv_timer_t shutdown; /* shutdown_timeout is over */
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */
@@ -34,9 +35,10 @@ int worker_open(struct worker *worker, const struct config *config, const struct
 
 /*
  * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is
- * ours, and relays until it was told to stop. The exit status: 0, or 1 if it could not start.
+ * ours, and relays until it was told to stop. ready: a pipe, which gets a byte when all of that is done, and
+ * is closed; -1: nobody asks. The exit status: 0, or 1 if it could not start.
  */
-int worker_run(struct worker *worker, struct sockets *sockets);
+int worker_run(struct worker *worker, struct sockets *sockets, int ready);
 
 /* Ends everything at once. */
 void worker_close(struct worker *worker);

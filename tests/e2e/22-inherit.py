@@ -14,6 +14,7 @@ import unittest
 import urllib.request
 
 import fcgi
+import processes
 from relay import PLAIN, PROXIES, change
 from servers import Lighttpd
 from shim import PATIENCE, SANITIZER, accepts, program, wait_for
@@ -92,6 +93,22 @@ class Inherit(Launched):
         self.end(shim)
         self.assertTrue(os.path.exists(self.path("front.sock")), "another's socket file was removed")
 
+    def test_descriptor_0_with_workers(self):
+        """A socket for all of them, which is not theirs to remove."""
+        sock = self.listener()
+        shim = self.run_program(program(), "serve", "-c", self.ini("[process]\nworkers = 3\n"), stdin=sock)
+        wait_for(lambda: "ready: 3 workers" in self.log(), what="the workers")
+        for _ in range(12):
+            self.assert_works("unix:" + self.path("front.sock"))
+        workers = processes.children(shim.pid)
+        os.kill(workers[0], signal.SIGTERM)
+        wait_for(lambda: len(processes.children(shim.pid)) == 3 and workers[0] not in processes.children(shim.pid),
+                 what="another worker")
+        self.assert_works("unix:" + self.path("front.sock"))
+        self.end(shim)
+        self.assertFalse(any(map(processes.runs, workers)))
+        self.assertTrue(os.path.exists(self.path("front.sock")), "another's socket file was removed")
+
     def test_descriptor_0_goes_before_the_listen_section(self):
         sock = self.listener()
         self.run_program(program(), "serve", "-c", self.ini("[listen]\naddress = unix:%s\n" % self.path("own.sock")),
@@ -140,12 +157,12 @@ class Inherit(Launched):
         self.run_program(program(), "serve", "-c", self.ini("[listen]\nallowed_clients = 127.0.0.1\n"), stdin=sock)
         self.assert_works("127.0.0.1:%d" % port)
 
-    def run_with_fds(self, environment, *sockets):
+    def run_with_fds(self, environment, *sockets, more=""):
         """As systemd does: the sockets from descriptor 3 on, LISTEN_PID the process itself."""
         script = 'exec 0</dev/null; export LISTEN_PID=%s; exec "$@"' % environment.pop("LISTEN_PID", "$$")
         moves = " ".join("%d<&%d" % (3 + i, sock.fileno()) for i, sock in enumerate(sockets))
         return self.run_program("bash", "-c", "exec %s; %s" % (moves, script), "bash", program(), "serve", "-c",
-                                self.ini(), env=dict(os.environ, **environment),
+                                self.ini(more), env=dict(os.environ, **environment),
                                 pass_fds=[sock.fileno() for sock in sockets])
 
     def high(self, sock):
@@ -156,10 +173,13 @@ class Inherit(Launched):
 
     @needs("bash")
     def test_several_of_listen_fds(self):
-        sockets = [self.high(self.listener("a.sock")), self.high(self.listener("b.sock"))]
-        self.run_with_fds({"LISTEN_FDS": "2"}, *sockets)
-        self.assert_works("unix:" + self.path("a.sock"))
-        self.assert_works("unix:" + self.path("b.sock"))
+        for more in ("", "[process]\nworkers = 2\n"):
+            sockets = [self.high(self.listener("a.sock")), self.high(self.listener("b.sock"))]
+            shim = self.run_with_fds({"LISTEN_FDS": "2"}, *sockets, more=more)
+            for name in ("a.sock", "b.sock"):
+                self.assert_works("unix:" + self.path(name))
+                os.unlink(self.path(name))
+            self.end(shim)
 
     @needs("bash")
     def test_listen_fds_of_another_process(self):
@@ -181,9 +201,9 @@ class Inherit(Launched):
     def test_systemd_socket_activation(self):
         """A restart loses no connection: the socket is systemd's."""
         address = self.path("activated.sock")
-        for _ in range(2):
-            launcher = self.run_program("systemd-socket-activate", "-l", address, program(), "serve", "-c", self.ini(),
-                                        stdin=subprocess.DEVNULL)
+        for more in ("", "", "[process]\nworkers = 2\n"):
+            launcher = self.run_program("systemd-socket-activate", "-l", address, program(), "serve", "-c",
+                                        self.ini(more), stdin=subprocess.DEVNULL)
             wait_for(lambda: accepts("unix:" + address), what="systemd's socket")
             self.assert_works("unix:" + address)
             self.end(launcher)

@@ -147,15 +147,15 @@ static void test_keys(void **state)
                "E4: \"header\": no such key in [realip]; it belongs in [proxy NAME]\n");
     check_load(GROUP "keepalive = on\n",
                "E3: \"keepalive\": no such key in [proxy a]; it belongs in [upstream]\n");
-    check_load(GROUP "[realip]\nworkers = 4\n", "E4: \"workers\": no such key in [realip]\n");
-    check_load(GROUP "[realip]\nworkers = 4\n  5\nfrowarded_for = x\n",
-               "E4: \"workers\": no such key in [realip]\n"
+    check_load(GROUP "[realip]\nthreads = 4\n", "E4: \"threads\": no such key in [realip]\n");
+    check_load(GROUP "[realip]\nthreads = 4\n  5\nfrowarded_for = x\n",
+               "E4: \"threads\": no such key in [realip]\n"
                "E6: \"frowarded_for\": no such key in [realip]; did you mean \"forwarded_for\"?\n");
     /* Settings of later versions do nothing yet, so they are not taken. */
     check_load(GROUP
-               "[process]\nworkers = 2\nuser = x\n[log]\nerror = syslog\n[status]\npath = /x\n[realip]\n"
+               "[process]\nthreads = 2\nuser = x\n[log]\nerror = syslog\n[status]\npath = /x\n[realip]\n"
                "trust_reload = watch\n",
-               "E4: \"workers\": no such key in [process]\n"
+               "E4: \"threads\": no such key in [process]\n"
                "E5: \"user\": no such key in [process]\n"
                "E7: \"error\": no such key in [log]\n"
                "E8: [status]: no such section\n"

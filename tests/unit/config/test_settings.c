@@ -221,6 +221,10 @@ static void test_other_sections(void **state)
         {"log", "level = debug", "level = debug", NULL},
         {"log", "level = verbose", NULL,
          "level = \"verbose\": not one of its words; write error, warning, warn, info or debug"},
+        {"process", "workers = 1", "workers = 1", NULL},
+        {"process", "workers = 256", "workers = 256", NULL},
+        {"process", "workers = 0", NULL, "workers = \"0\": too small; write at least 1"},
+        {"process", "workers = 257", NULL, "workers = \"257\": too large; write at most 256"},
         {"process", "shutdown_timeout = 0", "shutdown_timeout = 0", NULL},
         {"process", "shutdown_timeout = 5m", "shutdown_timeout = 5m", NULL},
         {"limits", "params_size = 4k", "params_size = 4k", NULL},
@@ -327,6 +331,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->upstream.read_timeout_ms, 60000);
     assert_int_equal(config->upstream.request_timeout_ms, 0);
     assert_int_equal(config->log_level, LOG_INFO);
+    assert_int_equal(config->workers, 1);
     assert_int_equal(config->shutdown_timeout_ms, 30000);
     assert_int_equal(config->limit_params_size, 262144);
     assert_int_equal(config->limit_requests, 10000);
@@ -371,7 +376,7 @@ static void test_values_arrive(void **state)
                   "[realip]\nforwarded_for = client\nuntrusted_headers = keep\n"
                   "unmanaged_headers = strip\n"
                   "[access]\nallow = 192.0.2.0/24\ndeny = 0.0.0.0/0 ::/0\ndeny_direct = yes\n"
-                  "[log]\nlevel = debug\n[process]\nshutdown_timeout = 15ms\n"
+                  "[log]\nlevel = debug\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
                   "[limits]\nparams_size = 16k\nrequests = 17\nheader_timeout = 18ms\n");
     assert_string_equal(config->path, INI);
     assert_int_equal(config->listen.naddresses, 3);
@@ -398,6 +403,7 @@ static void test_values_arrive(void **state)
     assert_int_equal(config->upstream.read_timeout_ms, 12);
     assert_int_equal(config->upstream.request_timeout_ms, 13);
     assert_int_equal(config->log_level, LOG_DEBUG);
+    assert_int_equal(config->workers, 3);
     assert_int_equal(config->shutdown_timeout_ms, 15);
     assert_int_equal(config->limit_params_size, 16384);
     assert_int_equal(config->limit_requests, 17);
@@ -472,7 +478,7 @@ static void test_table(void **state)
     assert_string_equal(settings_suggest_section(SLICE("limit")), "limits");
     assert_null(settings_suggest_section(SLICE("something")));
     assert_string_equal(settings_section_of(SLICE("deny")), "access");
-    assert_null(settings_section_of(SLICE("workers")));
+    assert_null(settings_section_of(SLICE("threads")));
 }
 
 int main(void)

@@ -1,7 +1,7 @@
 /*
  * What each of several processes gets of a total.
  */
-#include "realip_cmocka.h"
+#include "support.h"
 
 #include <limits.h>
 
@@ -88,13 +88,51 @@ static void test_make(void **state)
     check_number(share_make(&config, 1, 0).connections, 9, "connections of one");
 }
 
+#define FEWER ": less than one for each of the workers (4), who share it; raise it, or lower workers\n"
+
+/* A total that is not enough for all, in the file or by default. */
+static void test_totals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *upstream; /* lines 4 on */
+        const char *rest;
+        const char *expected;
+    } rows[] = {
+        {"address = 127.0.0.1:9\nconnections = 4\nqueue = 4\n", "[limits]\nrequests = 4\n", ""},
+        {"address = 127.0.0.1:9\nconnections = 0\nqueue = 0\n", "", ""},
+        {"address = 127.0.0.1:9\nconnections = 3\n", "", "E5: connections = 3" FEWER},
+        {"address = 127.0.0.1:9\nqueue = 1\n", "", "E5: queue = 1" FEWER},
+        {"queue = 1\n", "", "E4: queue = 1" FEWER},
+        {"queue = 8\n", "[limits]\nrequests = 3\n", "E8: requests = 3" FEWER},
+        {"command = /x\nprocesses = 4\n", "", ""},
+        {"command = /x\nprocesses = 3\n", "", "E5: processes = 3" FEWER},
+        {"command = /x\nprocesses = 4\nconnections = 3\n", "", "E6: connections = 3" FEWER},
+        {"command = /x\nprocesses = 3\nconnections = 3\n", "", "E5: processes = 3" FEWER},
+        {"command = /x\n", "",
+         "E6: workers = 4: more than processes (1), which they share; lower it, or raise processes in "
+         "[upstream]\n"},
+        {"cgi = /x\n", "", ""},
+        {"cgi = /x\nmax_processes = 2\n", "", "E5: max_processes = 2" FEWER},
+        {"connections = 3\nprocesses = 3\nmax_processes = 3\n", "", ""},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char text[512];
+        snprintf(text, sizeof text, GROUP "[upstream]\n%s[process]\nworkers = 4\n%s", rows[i].upstream,
+                 rows[i].rest);
+        check_load(text, rows[i].expected);
+    }
+    check_load(GROUP "[process]\nworkers = 256\n[upstream]\ncgi = /x\n",
+               "E4: workers = 256: more than max_processes (16), which they share; lower it, or raise "
+               "max_processes in [upstream]\n");
+    check_load(GROUP "[upstream]\nqueue = 0\n[limits]\nrequests = 1\n[process]\nworkers = 1\n", "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_order),
-        cmocka_unit_test(test_make),
+        cmocka_unit_test(test_parts), cmocka_unit_test(test_sums),   cmocka_unit_test(test_order),
+        cmocka_unit_test(test_make),  cmocka_unit_test(test_totals),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }

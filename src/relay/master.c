@@ -1,0 +1,377 @@
+#include "relay/master.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "relay/worker.h"
+
+/* Who ends sooner, in ms, may do so again and again. */
+#define WORTHWHILE_MS    1000
+#define FIRST_PAUSE_MS   100
+#define LONGEST_PAUSE_MS 5000
+/* What a worker may take to end once its time is over, in ms: to kill and reap what it has started. */
+#define GRACE_MS 1000
+
+/* Of one worker, and of those that come after it. */
+struct place {
+    pid_t pid;      /* 0: nobody is there */
+    int ready;      /* the worker's word comes here, -1: it has come, or never will */
+    bool serves;    /* it has come */
+    uint64_t since; /* when the worker was started */
+    uint64_t due;   /* when the next one is to be; 0: not at all. Both in ms of a steady clock */
+    unsigned pause; /* behind the last end, in ms */
+};
+
+struct master {
+    const struct config *config;
+    struct sockets sockets;
+    struct log log;
+    sigset_t handled; /* signals, blocked here */
+    sigset_t before;  /* the mask that was found */
+    int signals;      /* signalfd(2) of those */
+    struct place *places;
+    struct pollfd *polled; /* the signals, and each place's `ready` */
+    unsigned living;       /* workers */
+    bool begun;            /* one of them has come to serve, and the others are started */
+    bool complete;         /* all of them have */
+    bool stopping;
+    uint64_t kill_at; /* 0: never, or done */
+    int status;       /* to exit with */
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void close_ready(struct place *place)
+{
+    if (place->ready >= 0)
+        close(place->ready);
+    place->ready = -1;
+}
+
+/* ---- the start of a worker ---- */
+
+/* Lets go of what is the master's alone. */
+static void leave_master(struct master *m)
+{
+    close(m->signals);
+    for (unsigned i = 0; i < m->config->workers; i++)
+        close_ready(&m->places[i]);
+    sockets_disown(&m->sockets);
+}
+
+/* In the child. Signals are blocked where nothing of ours handles them: they come from the master as well as
+ * from whoever signals all processes of the service. */
+static int be_worker(struct master *m, unsigned number, pid_t master, int ready)
+{
+    struct worker worker;
+    const struct share share = share_make(m->config, m->config->workers, number);
+    int status = 1;
+    leave_master(m);
+    /* Should the master die: as if it had said so. It may have died before this took effect. */
+    if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != master)
+        return status;
+    if (worker_open(&worker, m->config, &share) == 0) {
+        sigprocmask(SIG_SETMASK, &m->before, NULL);
+        status = worker_run(&worker, &m->sockets, ready);
+        sigprocmask(SIG_BLOCK, &m->handled, NULL);
+    }
+    sockets_close(&m->sockets);
+    worker_close(&worker);
+    return status;
+}
+
+/* 0 or a negative errno. */
+static int start_worker(struct master *m, unsigned number)
+{
+    struct place *place = &m->places[number];
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return -errno;
+    pid_t master = getpid();
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(ends[0]);
+        exit(be_worker(m, number, master, ends[1]));
+    }
+    int error = errno;
+    close(ends[1]);
+    if (pid < 0) {
+        close(ends[0]);
+        return -error;
+    }
+    place->pid = pid;
+    place->ready = ends[0];
+    place->serves = false;
+    place->since = now_ms();
+    m->living++;
+    log_write(&m->log, LOG_INFO, "started worker[%ld]", (long)pid);
+    return 0;
+}
+
+/* ---- stopping ---- */
+
+static void tell_workers(const struct master *m, int number)
+{
+    for (unsigned i = 0; i < m->config->workers; i++) {
+        if (m->places[i].pid > 0)
+            kill(m->places[i].pid, number);
+    }
+}
+
+static void stop(struct master *m, bool at_once)
+{
+    uint64_t left = at_once ? 0 : m->config->shutdown_timeout_ms;
+    m->stopping = true;
+    m->kill_at = now_ms() + left + GRACE_MS;
+    for (unsigned i = 0; i < m->config->workers; i++)
+        m->places[i].due = 0;
+    sockets_close(&m->sockets);
+    tell_workers(m, at_once ? SIGQUIT : SIGTERM);
+}
+
+static void kill_late(struct master *m)
+{
+    if (m->kill_at == 0 || now_ms() < m->kill_at)
+        return;
+    m->kill_at = 0;
+    log_write(&m->log, LOG_WARNING, "killing workers that have not ended: %u", m->living);
+    tell_workers(m, SIGKILL);
+}
+
+static void on_stop_signal(struct master *m, unsigned number)
+{
+    const char *name = number == SIGTERM ? "TERM" : number == SIGINT ? "INT" : "QUIT";
+    bool at_once = m->stopping || number == SIGQUIT;
+    if (at_once)
+        log_write(&m->log, LOG_INFO, "%s%s: ending at once", name, m->stopping ? " again" : "");
+    else
+        log_write(&m->log, LOG_INFO, "%s: telling %u workers to end", name, m->living);
+    stop(m, at_once);
+}
+
+/* ---- the end of a worker ---- */
+
+static void pause_place(struct place *place)
+{
+    place->pause = place->pause == 0 ? FIRST_PAUSE_MS : 2 * place->pause;
+    if (place->pause > LONGEST_PAUSE_MS)
+        place->pause = LONGEST_PAUSE_MS;
+    place->due = now_ms() + place->pause;
+}
+
+static void fail(struct master *m)
+{
+    m->status = 1;
+    stop(m, true);
+}
+
+static void replace(struct master *m, struct place *place, const char *end, enum log_level level,
+                    uint64_t lived)
+{
+    if (lived >= WORTHWHILE_MS) {
+        place->pause = 0;
+        place->due = now_ms();
+        log_write(&m->log, level, "%s; starting another", end);
+    } else {
+        pause_place(place);
+        log_write(&m->log, level, "%s; next start in %u ms", end, place->pause);
+    }
+}
+
+static void on_ended(struct master *m, struct place *place, int status)
+{
+    uint64_t lived = now_ms() - place->since;
+    enum log_level level = status == 0 ? LOG_INFO : LOG_WARNING;
+    char how[128];
+    char end[256];
+    snprintf(end, sizeof(end), "worker[%ld] %s after %llu ms", (long)place->pid,
+             process_describe(status, how, sizeof(how)), (unsigned long long)lived);
+    place->pid = 0;
+    m->living--;
+    close_ready(place);
+    if (m->stopping) {
+        log_write(&m->log, level, "%s", end);
+    } else if (!m->complete && !place->serves) {
+        log_write(&m->log, LOG_ERROR, "cannot start: %s", end);
+        fail(m);
+    } else {
+        replace(m, place, end, level, lived);
+    }
+}
+
+static void reap(struct master *m)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        for (unsigned i = 0; i < m->config->workers; i++) {
+            if (m->places[i].pid == pid)
+                on_ended(m, &m->places[i], status);
+        }
+    }
+}
+
+/* ---- a turn ---- */
+
+static void read_signals(struct master *m)
+{
+    struct signalfd_siginfo info;
+    while (read(m->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo == SIGCHLD)
+            reap(m);
+        else
+            on_stop_signal(m, info.ssi_signo);
+    }
+}
+
+/* The first worker serves: what it needed is there for the others, too. */
+static void start_others(struct master *m)
+{
+    m->begun = true;
+    uint64_t now = now_ms();
+    for (unsigned i = 1; i < m->config->workers; i++)
+        m->places[i].due = now;
+}
+
+static void on_serving(struct master *m, unsigned number)
+{
+    m->places[number].serves = true;
+    if (m->complete || m->stopping)
+        return;
+    unsigned serving = 0;
+    for (unsigned i = 0; i < m->config->workers; i++)
+        serving += m->places[i].serves;
+    if (!m->begun)
+        start_others(m);
+    if (serving < m->config->workers)
+        return;
+    m->complete = true;
+    log_write(&m->log, LOG_INFO, "ready: %u workers", serving);
+}
+
+static void read_word(struct master *m, unsigned number)
+{
+    struct place *place = &m->places[number];
+    char word;
+    ssize_t n = read(place->ready, &word, 1);
+    close_ready(place);
+    if (n == 1)
+        on_serving(m, number);
+}
+
+static void start_due(struct master *m)
+{
+    for (unsigned i = 0; i < m->config->workers; i++) {
+        struct place *place = &m->places[i];
+        if (place->due == 0 || now_ms() < place->due)
+            continue;
+        place->due = 0;
+        int rc = start_worker(m, i);
+        if (rc == 0)
+            continue;
+        log_write(&m->log, LOG_ERROR, "cannot start a worker: %s", strerror(-rc));
+        if (!m->complete) {
+            fail(m);
+            return;
+        }
+        pause_place(place);
+    }
+}
+
+/* For poll(2). */
+static int find_timeout(const struct master *m)
+{
+    uint64_t first = m->kill_at > 0 ? m->kill_at : UINT64_MAX;
+    for (unsigned i = 0; i < m->config->workers; i++) {
+        if (m->places[i].due > 0 && m->places[i].due < first)
+            first = m->places[i].due;
+    }
+    uint64_t now = now_ms();
+    if (first == UINT64_MAX)
+        return -1;
+    return first <= now ? 0 : first - now > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : (int)(first - now);
+}
+
+static void turn(struct master *m)
+{
+    m->polled[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
+    for (unsigned i = 0; i < m->config->workers; i++)
+        m->polled[i + 1] = (struct pollfd){.fd = m->places[i].ready, .events = POLLIN};
+    if (poll(m->polled, m->config->workers + 1, find_timeout(m)) < 0)
+        return;
+    for (unsigned i = 0; i < m->config->workers; i++) {
+        if (m->polled[i + 1].revents)
+            read_word(m, i);
+    }
+    read_signals(m);
+    start_due(m);
+    kill_late(m);
+}
+
+/* ---- all of it ---- */
+
+/* 0 or a negative errno. */
+static int open_signals(struct master *m)
+{
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD};
+    sigemptyset(&m->handled);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+        sigaddset(&m->handled, numbers[i]);
+    signal(SIGCHLD, SIG_DFL); /* of who ignores it, children end without a word */
+    sigprocmask(SIG_BLOCK, &m->handled, &m->before);
+    m->signals = signalfd(-1, &m->handled, SFD_CLOEXEC | SFD_NONBLOCK);
+    return m->signals < 0 ? -errno : 0;
+}
+
+/* 0 or a negative errno. */
+static int open_places(struct master *m)
+{
+    m->places = calloc(m->config->workers, sizeof(*m->places));
+    m->polled = calloc(m->config->workers + 1, sizeof(*m->polled));
+    if (!m->places || !m->polled)
+        return -ENOMEM;
+    for (unsigned i = 0; i < m->config->workers; i++)
+        m->places[i].ready = -1;
+    return 0;
+}
+
+static int run(struct master *m)
+{
+    m->places[0].due = now_ms();
+    do
+        turn(m);
+    while (!m->stopping || m->living > 0);
+    return m->status;
+}
+
+int master_run(const struct config *config, const struct inherited *inherited)
+{
+    struct master m = {
+        .config = config, .log = {.level = (enum log_level)config->log_level, .fd = 2}, .signals = -1};
+    int status = 1;
+    int rc = open_signals(&m);
+    if (rc == 0)
+        rc = open_places(&m);
+    if (rc < 0)
+        log_write(&m.log, LOG_ERROR, "cannot start: %s", strerror(-rc));
+    else if (sockets_open(&m.sockets, config, inherited, &m.log) == 0)
+        status = run(&m);
+    sockets_close(&m.sockets);
+    if (m.signals >= 0)
+        close(m.signals);
+    free(m.places);
+    free(m.polled);
+    return status;
+}
