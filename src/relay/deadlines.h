@@ -25,6 +25,7 @@ enum deadline_kind {
     DEADLINE_IDLE,     /* an application connection kept for the next request */
     DEADLINE_REQUEST,  /* a whole request */
     DEADLINE_REST,     /* a listener that rests after a failure */
+    DEADLINE_PIPES,    /* pipes that nobody needs */
     DEADLINE_CGI_BODY, /* more of a body, before the answer of a CGI program is passed on */
     DEADLINE_CGI_HELD, /* others on the standard output of a CGI program that has ended */
     DEADLINE_CGI_EXIT, /* a CGI program that has closed its standard output */
