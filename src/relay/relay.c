@@ -39,6 +39,9 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     case DEADLINE_REST:
         listener_wake(CONTAINER(deadline, struct listener, deadline));
         break;
+    case DEADLINE_PIPES:
+        pipes_close(CONTAINER(deadline, struct pipes, unused));
+        break;
     case DEADLINE_CGI_BODY:
     case DEADLINE_CGI_HELD:
     case DEADLINE_CGI_EXIT:
@@ -65,6 +68,7 @@ static void set_durations(uint64_t *lasts, const struct config *config)
     lasts[DEADLINE_IDLE] = config->upstream.idle_timeout_ms;
     lasts[DEADLINE_REQUEST] = config->upstream.request_timeout_ms;
     lasts[DEADLINE_REST] = REST_MS;
+    lasts[DEADLINE_PIPES] = PIPES_MS;
     lasts[DEADLINE_CGI_BODY] = CGI_BODY_MS;
     lasts[DEADLINE_CGI_HELD] = CGI_HELD_MS;
     lasts[DEADLINE_CGI_EXIT] = CGI_EXIT_MS;
@@ -109,7 +113,7 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     int rc = poller_open(&relay->poller, loop);
     if (rc < 0)
         return rc;
-    rc = outbox_open(&relay->outbox, &relay->poller);
+    rc = outbox_open(&relay->outbox, &relay->poller, &relay->deadlines);
     if (rc < 0)
         return rc;
     rc = config->upstream.kind == UPSTREAM_CGI ? open_cgi(relay) : 0;

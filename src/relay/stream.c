@@ -37,13 +37,36 @@ static int write_now(struct poller *poller, struct stream *stream, const struct 
     return poller_want_write(poller, &stream->watch, true);
 }
 
+static void take_late(struct stream *stream, struct gather *gather)
+{
+    gather_clear(gather);
+    gather_add(gather, stream->late, stream->late_len);
+    stream->late_len = 0;
+}
+
 static int write_late(struct poller *poller, struct stream *stream)
 {
     struct gather gather;
-    gather_clear(&gather);
-    gather_append(&gather, stream->late, stream->late_len);
-    stream->late_len = 0;
+    take_late(stream, &gather);
     return write_now(poller, stream, &gather);
+}
+
+/* Writes what is in the pipe as far as the socket takes it. */
+static int write_pipe(struct poller *poller, struct stream *stream)
+{
+    struct pipe *pipe = stream->pipe;
+    ssize_t n = pipe->bytes > 0 ? pipe_drain(pipe, stream->watch.fd) : 0;
+    int rc = n < 0 ? (int)n : 0;
+    /* What is queued comes behind the pipe's bytes. */
+    if (rc == -EOPNOTSUPP && stream->out.len == 0)
+        rc = pipe_read(pipe, &stream->out);
+    if (rc == 0 && (pipe->bytes > 0 || stream->out.len > 0))
+        rc = poller_want_write(poller, &stream->watch, true);
+    if (rc < 0 || pipe->bytes == 0) {
+        pipe_put(pipe);
+        stream->pipe = NULL;
+    }
+    return rc;
 }
 
 static void after_round(struct poller *poller)
@@ -55,17 +78,20 @@ static void after_round(struct poller *poller)
         stream->listed = false;
         if (stream->late_len > 0)
             stream->settled(stream, write_late(poller, stream));
+        else if (stream->pipe && !stream->watch.want_write)
+            stream->settled(stream, write_pipe(poller, stream));
     }
     outbox->last = &outbox->first;
     outbox->used = 0;
 }
 
-int outbox_open(struct outbox *outbox, struct poller *poller)
+int outbox_open(struct outbox *outbox, struct poller *poller, struct deadlines *deadlines)
 {
     outbox->arena = malloc(ARENA_SIZE);
     outbox->used = 0;
     outbox->first = NULL;
     outbox->last = &outbox->first;
+    pipes_open(&outbox->pipes, deadlines);
     if (!outbox->arena)
         return -ENOMEM;
     poller->outbox = outbox;
@@ -75,8 +101,19 @@ int outbox_open(struct outbox *outbox, struct poller *poller)
 
 void outbox_close(struct outbox *outbox)
 {
+    pipes_close(&outbox->pipes);
     free(outbox->arena);
     outbox->arena = NULL;
+}
+
+static void list(struct outbox *outbox, struct stream *stream)
+{
+    if (stream->listed)
+        return;
+    stream->listed = true;
+    stream->next_late = NULL;
+    *outbox->last = stream;
+    outbox->last = &stream->next_late;
 }
 
 /* False if it cannot wait. */
@@ -96,12 +133,7 @@ static bool send_late(struct poller *poller, struct stream *stream, const struct
     }
     outbox->used += gather->bytes;
     stream->late_len += gather->bytes;
-    if (!stream->listed) {
-        stream->listed = true;
-        stream->next_late = NULL;
-        *outbox->last = stream;
-        outbox->last = &stream->next_late;
-    }
+    list(outbox, stream);
     return true;
 }
 
@@ -109,7 +141,14 @@ int stream_send(struct poller *poller, struct stream *stream, const struct gathe
 {
     if (gather->bytes == 0)
         return 0;
-    if (!stream->corked && stream->out.len == 0) {
+    if (stream->pipe && !stream->watch.want_write) {
+        if (gather->bytes <= PIPE_BUF && pipe_write(stream->pipe, gather) == 0)
+            return 0;
+        int rc = write_pipe(poller, stream);
+        if (rc < 0)
+            return rc;
+    }
+    if (!stream->corked && stream->out.len == 0 && !stream->pipe) {
         if (send_late(poller, stream, gather))
             return 0;
         int rc = stream->late_len > 0 ? write_late(poller, stream) : 0;
@@ -124,6 +163,15 @@ int stream_send(struct poller *poller, struct stream *stream, const struct gathe
 int stream_flush(struct poller *poller, struct stream *stream, bool *progress)
 {
     *progress = false;
+    if (stream->pipe) {
+        size_t before = stream->pipe->bytes;
+        int rc = write_pipe(poller, stream);
+        if (rc < 0)
+            return rc;
+        *progress = !stream->pipe || stream->pipe->bytes < before;
+        if (stream->pipe)
+            return 0;
+    }
     while (stream->out.len > 0) {
         struct iovec piece = {stream->out.data + stream->out.start, stream->out.len};
         ssize_t n = write_pieces(stream->watch.fd, &piece, 1);
@@ -158,10 +206,59 @@ void stream_drop_output(struct stream *stream)
 {
     buffer_free(&stream->out);
     stream->late_len = 0;
+    if (stream->pipe)
+        pipe_put(stream->pipe);
+    stream->pipe = NULL;
 }
 
 void stream_close(struct poller *poller, struct stream *stream)
 {
     stream_drop_output(stream);
     poller_close_fd(poller, &stream->watch);
+}
+
+/* ---- what is not copied ---- */
+
+/* Written when so much is in a pipe, or the round is over. */
+#define PIPE_ENOUGH (384 * 1024)
+
+/* A pipe for what comes behind the bytes that were sent already. 0, -EOPNOTSUPP, or an error of the socket.
+ */
+static int open_pipe(struct poller *poller, struct stream *to)
+{
+    if (!poller->outbox || to->corked || stream_is_blocked(to))
+        return -EOPNOTSUPP;
+    if (to->pipe)
+        return 0;
+    if (to->late_len > PIPE_BUF) {
+        int rc = write_late(poller, to);
+        if (rc < 0 || to->out.len > 0)
+            return rc < 0 ? rc : -EOPNOTSUPP;
+    }
+    to->pipe = pipe_take(&poller->outbox->pipes);
+    if (!to->pipe)
+        return -EOPNOTSUPP;
+    if (to->late_len == 0)
+        return 0;
+    struct gather late;
+    take_late(to, &late);
+    return pipe_write(to->pipe, &late);
+}
+
+ssize_t stream_splice(struct poller *poller, struct stream *from, struct stream *to, size_t max, int *error)
+{
+    *error = open_pipe(poller, to);
+    if (*error < 0) {
+        *error = *error == -EOPNOTSUPP ? 0 : *error;
+        return -EOPNOTSUPP;
+    }
+    bool room = to->pipe->bytes <= PIPE_BUF;
+    ssize_t n = pipe_fill(to->pipe, from->watch.fd, max);
+    if (n == -EAGAIN && room)
+        from->watch.readable = false;
+    if (n == (ssize_t)max && to->pipe->bytes < PIPE_ENOUGH && poller->in_round)
+        list(poller->outbox, to);
+    else
+        *error = write_pipe(poller, to);
+    return n;
 }

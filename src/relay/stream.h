@@ -5,13 +5,15 @@
  * behind the other. Each write wakes a process, which on a busy machine runs at once, serves that one request
  * and sleeps again; woken by many writes in a row it finds much to do each time. That halves the context
  * switches.
+ *
+ * Much that is only to be passed on need not be copied: it goes through a pipe (stream_splice).
  */
 #ifndef RELAY_STREAM_H
 #define RELAY_STREAM_H
 
 #include <sys/types.h>
 
-#include "relay/buffer.h"
+#include "relay/pipe.h"
 #include "relay/poller.h"
 
 /* Reading the other side stops while more than this waits to be written. */
@@ -20,8 +22,9 @@
 struct stream {
     struct watch watch;
     struct buffer out; /* bytes that the socket did not take yet */
+    struct pipe *pipe; /* more of them, which go before those; NULL: none */
     bool corked;       /* not connected yet: everything waits in out */
-    /* Bytes that wait in the outbox for the end of the round; never while out holds any. */
+    /* Bytes that wait in the outbox for the end of the round; never while out or a pipe holds any. */
     char *late;
     size_t late_len;
     struct stream *next_late;
@@ -30,16 +33,17 @@ struct stream {
     void (*settled)(struct stream *stream, int error);
 };
 
-/* Where the writes of a round wait. */
+/* Where the writes of a round wait, and the loop's pipes. */
 struct outbox {
     char *arena;
     size_t used;
     struct stream *first;
     struct stream **last;
+    struct pipes pipes;
 };
 
 /* Without it every write goes out at once. 0 or -ENOMEM. */
-int outbox_open(struct outbox *outbox, struct poller *poller);
+int outbox_open(struct outbox *outbox, struct poller *poller, struct deadlines *deadlines);
 void outbox_close(struct outbox *outbox);
 
 /*
@@ -51,8 +55,28 @@ int stream_send(struct poller *poller, struct stream *stream, const struct gathe
 /* Has the kernel got everything? */
 static inline bool stream_is_written(const struct stream *stream)
 {
-    return stream->out.len == 0 && stream->late_len == 0;
+    return stream->out.len == 0 && stream->late_len == 0 && !stream->pipe;
 }
+
+/* Does the socket take no more now? */
+static inline bool stream_is_blocked(const struct stream *stream)
+{
+    return stream->out.len > 0 || (stream->pipe && stream->watch.want_write);
+}
+
+/* Could stream_splice do more than say no? */
+static inline bool stream_may_splice(const struct poller *poller)
+{
+    return poller->outbox && !poller->outbox->pipes.useless;
+}
+
+/*
+ * Moves up to max bytes of what waits in one socket to the other, behind what was sent to that before, now or
+ * when the round is over. Their number, 0 at the end of the stream, or a negative errno: -EAGAIN when there
+ * is nothing now (but if the watch is still readable, that is not sure), -EOPNOTSUPP if it has to be done by
+ * copying. *error is what stream_send would have returned for them.
+ */
+ssize_t stream_splice(struct poller *poller, struct stream *from, struct stream *to, size_t max, int *error);
 
 /* Tries to empty the queue. 0 or a negative errno; *progress: some bytes went. */
 int stream_flush(struct poller *poller, struct stream *stream, bool *progress);
