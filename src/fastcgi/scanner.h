@@ -57,4 +57,28 @@ static inline bool scanner_at_boundary(const struct scanner *scanner)
     return scanner->have == 0;
 }
 
+/* Content of the current record that is still to come, in bytes, if the record passes; else 0. */
+static inline size_t scanner_passing(const struct scanner *scanner)
+{
+    return scanner->have == RECORD_HEADER && scanner->verdict == SCAN_PASS ? scanner->content_left : 0;
+}
+
+/* So many bytes of it, not all, have passed another way: the record's last one is for scanner_feed. */
+static inline void scanner_bypass(struct scanner *scanner, size_t len)
+{
+    scanner->content_left = (uint16_t)(scanner->content_left - len);
+}
+
+/* Bytes of the current record that are still to come, padding included. */
+static inline size_t scanner_left(const struct scanner *scanner)
+{
+    return (size_t)scanner->content_left + scanner->padding_left;
+}
+
+/* Did the last header say that so much passes? Then the next one may say the same. */
+static inline bool scanner_passes_much(const struct scanner *scanner, size_t much)
+{
+    return scanner->verdict == SCAN_PASS && scanner->record.content >= much;
+}
+
 #endif

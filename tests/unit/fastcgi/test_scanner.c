@@ -172,6 +172,56 @@ static void test_padding_that_reaches_too_far_is_left_out(void **state)
     free(seen);
 }
 
+static void test_content_may_pass_another_way(void **state)
+{
+    (void)state;
+    struct scanner scanner = {.have = 0};
+    struct seen seen = {.npassed = 0};
+    char chunk[] = STDIN_ABC STDIN_END;
+    assert_int_equal(scanner_passing(&scanner), 0);
+    assert_false(scanner_passes_much(&scanner, 1));
+    /* Inside a header nothing passes yet, and behind it all of its record is still to come. */
+    scanner_feed(&scanner, chunk, 4, &owner, &seen);
+    assert_int_equal(scanner_passing(&scanner), 0);
+    scanner_feed(&scanner, chunk + 4, 4, &owner, &seen);
+    assert_int_equal(scanner_passing(&scanner), 3);
+    assert_int_equal(scanner_left(&scanner), 8);
+    assert_true(scanner_passes_much(&scanner, 3));
+    assert_false(scanner_passes_much(&scanner, 4));
+    scanner_bypass(&scanner, 2);
+    assert_int_equal(scanner_passing(&scanner), 1);
+    assert_int_equal(seen.records, 0);
+    scanner_feed(&scanner, chunk + 10, 1, &owner, &seen);
+    assert_int_equal(scanner_passing(&scanner), 0);
+    assert_int_equal(scanner_left(&scanner), 5);
+    /* What the last record was is known until the next header. */
+    scanner_feed(&scanner, chunk + 11, 5, &owner, &seen);
+    assert_true(scanner_at_boundary(&scanner));
+    assert_int_equal(seen.records, 1);
+    assert_true(scanner_passes_much(&scanner, 3));
+    scanner_feed(&scanner, chunk + 16, sizeof(chunk) - 17, &owner, &seen);
+    assert_int_equal(seen.records, 2);
+    assert_false(scanner_passes_much(&scanner, 1));
+    static const char want[] = "\1\5\0\7\0\3\5\0c\0\0\0\0\0" STDIN_END_CLEAN;
+    assert_int_equal(seen.npassed, sizeof(want) - 1);
+    assert_memory_equal(seen.passed, want, sizeof(want) - 1);
+}
+
+static void test_what_is_skipped_or_taken_does_not_pass(void **state)
+{
+    (void)state;
+    struct scanner scanner = {.have = 0};
+    struct seen seen = {.npassed = 0};
+    char skipped[] = DATA_XY, taken[] = PARAMS_PQ;
+    scanner_feed(&scanner, skipped, RECORD_HEADER, &owner, &seen);
+    assert_int_equal(scanner_passing(&scanner), 0);
+    assert_false(scanner_passes_much(&scanner, 1));
+    scanner_feed(&scanner, skipped + RECORD_HEADER, sizeof(skipped) - 1 - RECORD_HEADER, &owner, &seen);
+    scanner_feed(&scanner, taken, RECORD_HEADER, &owner, &seen);
+    assert_int_equal(scanner_passing(&scanner), 0);
+    assert_false(scanner_passes_much(&scanner, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +230,8 @@ int main(void)
         cmocka_unit_test(test_stops_behind_the_record_that_says_so),
         cmocka_unit_test(test_another_version_fails),
         cmocka_unit_test(test_padding_that_reaches_too_far_is_left_out),
+        cmocka_unit_test(test_content_may_pass_another_way),
+        cmocka_unit_test(test_what_is_skipped_or_taken_does_not_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
