@@ -11,6 +11,9 @@
 /* Reads of one front before the others have their turn. */
 #define READS_A_TURN 16
 
+/* Read of a new request: room for its parameters, and not much of a body, which may be spliced. */
+#define FIRST_READ 16384
+
 static struct front *of_watch(struct watch *watch)
 {
     return (struct front *)((char *)watch - offsetof(struct front, stream.watch));
@@ -48,7 +51,7 @@ void front_stop_header(struct front *f)
         return;
     deadline_stop(&f->deadline);
     /* Replies sent meanwhile may still wait for the web server to read them. */
-    if (f->stream.out.len > 0)
+    if (stream_is_blocked(&f->stream))
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
 }
 
@@ -79,7 +82,10 @@ static void front_read(struct front *f)
     for (int turn = 0; turn < READS_A_TURN; turn++) {
         if (!f->stream.watch.readable || !may_read(f))
             return;
-        ssize_t n = stream_receive(&f->stream, relay->buffer, RELAY_BUFFER_SIZE);
+        size_t size = f->state == FRONT_IDLE ? FIRST_READ : RELAY_BUFFER_SIZE;
+        if (f->state == FRONT_BODY && request_splice(f, &size))
+            continue;
+        ssize_t n = stream_receive(&f->stream, relay->buffer, size);
         if (n == -EAGAIN)
             return;
         if (n == 0) {
@@ -129,7 +135,7 @@ static bool watch_it(struct front *f)
  */
 static void watch_later(struct front *f)
 {
-    if (f->state == FRONT_ANSWER && f->stream.out.len == 0)
+    if (f->state == FRONT_ANSWER && !stream_is_blocked(&f->stream))
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_WATCH);
     else
         watch_it(f);
@@ -165,7 +171,7 @@ static void flush(struct front *f)
         front_end(f);
         return;
     }
-    if (f->stream.out.len == 0)
+    if (!stream_is_blocked(&f->stream))
         on_drained(f);
     else if (progress && deadline_runs(&f->deadline, DEADLINE_FRONT))
         deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FRONT);
@@ -177,7 +183,7 @@ static bool after_write(struct front *f, int error)
         front_end(f);
         return false;
     }
-    if (f->stream.out.len == 0)
+    if (!stream_is_blocked(&f->stream))
         return true;
     if (!watch_it(f))
         return false;
@@ -196,7 +202,7 @@ static void end_if_stopping(struct front *f)
 static void on_settled(struct stream *stream, int error)
 {
     struct front *f = of_watch(&stream->watch);
-    if (!after_write(f, error) || f->stream.out.len > 0)
+    if (!after_write(f, error) || stream_is_blocked(&f->stream))
         return;
     if (f->state == FRONT_CLOSING || f->state == FRONT_LINGER)
         on_drained(f);
@@ -207,6 +213,14 @@ static void on_settled(struct stream *stream, int error)
 bool front_send(struct front *f, const struct gather *gather)
 {
     return after_write(f, stream_send(&f->relay->poller, &f->stream, gather));
+}
+
+ssize_t front_splice(struct front *f, struct stream *from, size_t max)
+{
+    int error;
+    ssize_t n = stream_splice(&f->relay->poller, from, &f->stream, max, &error);
+    after_write(f, error);
+    return n;
 }
 
 void front_reply(struct front *f, char *data, size_t len)

@@ -71,6 +71,9 @@ void front_reply(struct front *front, char *data, size_t len);
 /* Sends bytes of the answer. False: the front has ended. */
 bool front_send(struct front *front, const struct gather *gather);
 
+/* The same for bytes that wait in another stream; as stream_splice. The front may have ended. */
+ssize_t front_splice(struct front *front, struct stream *from, size_t max);
+
 /* The answer is complete: on to the next request, or towards the end. */
 void front_finish(struct front *front);
 

@@ -4,6 +4,7 @@
 
 #include "relay/encode.h"
 #include "relay/refusal.h"
+#include "relay/splice.h"
 
 /*
  * On a kept connection, what an application says too late about one request must not be taken for the answer
@@ -249,6 +250,18 @@ void request_forward(struct front *f)
         request_refuse(f, 503);
 }
 
+bool request_splice(struct front *f, size_t *size)
+{
+    struct upstream *upstream = f->request.upstream;
+    size_t max = upstream && upstream_may_splice(upstream) ? splice_plan(&f->scanner, size) : 0;
+    if (max == 0)
+        return false;
+    ssize_t n = upstream_splice(upstream, &f->stream, max);
+    if (n > 0)
+        scanner_bypass(&f->scanner, (size_t)n);
+    return n > 0 || n == -EAGAIN;
+}
+
 bool request_has_room(const struct front *f)
 {
     const struct request *r = &f->request;
@@ -279,7 +292,7 @@ void request_granted(void *user, struct upstream *upstream, int error)
 static bool takes(void *user)
 {
     const struct front *f = user;
-    return f->stream.out.len == 0;
+    return !stream_is_blocked(&f->stream);
 }
 
 /* Such an end is invisible to web servers: they would show an empty answer. */
@@ -350,13 +363,18 @@ static void on_failed(void *user, int error, struct buffer *again)
     front_break_off(f);
 }
 
+static ssize_t on_splice(void *user, struct stream *from, size_t max)
+{
+    return front_splice(user, from, max);
+}
+
 static void on_drained(void *user)
 {
     front_resume(user);
 }
 
 const struct upstream_events request_upstream_events = {
-    .takes = takes, .response = on_response, .failed = on_failed, .drained = on_drained};
+    .takes = takes, .response = on_response, .splice = on_splice, .failed = on_failed, .drained = on_drained};
 
 /* ---- other ends ---- */
 

@@ -15,6 +15,13 @@ void request_start(struct front *front, struct slice content);
 /* Sends what this turn's records left in relay.gather. */
 void request_forward(struct front *front);
 
+/*
+ * Splices more of the body, where that pays. False: the front is to be read, so many bytes of it at most;
+ * *size is there already, and may become less. What is the end of the stream or an error for the splicing is
+ * one for the reading, too.
+ */
+bool request_splice(struct front *front, size_t *size);
+
 /* Is room for more of the body? */
 bool request_has_room(const struct front *front);
 

@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "relay/splice.h"
+
 /* Reads of one connection before the others have their turn. */
 #define READS_A_TURN 16
 /* Bytes that the copy of a request may keep allocated while its connection is idle. */
@@ -35,7 +37,7 @@ static void on_destroy(struct watch *watch)
  */
 static void set_deadline(struct upstream *u, bool progress)
 {
-    enum deadline_kind kind = u->stream.out.len > 0 ? DEADLINE_SEND : DEADLINE_READ;
+    enum deadline_kind kind = stream_is_blocked(&u->stream) ? DEADLINE_SEND : DEADLINE_READ;
     if (!u->stream.corked && (progress || !deadline_runs(&u->deadline, kind)))
         deadline_start(u->shared->deadlines, &u->deadline, kind);
 }
@@ -227,9 +229,25 @@ void upstream_send_buffer(struct upstream *u, struct buffer *buffer, unsigned wh
     buffer_free(buffer);
 }
 
+bool upstream_may_splice(const struct upstream *u)
+{
+    /* What is retained has to be seen, and what nobody takes is read away. */
+    return !u->broken && (!u->retain || u->retain_lost) && stream_may_splice(u->shared->poller);
+}
+
+ssize_t upstream_splice(struct upstream *u, struct stream *from, size_t max)
+{
+    int error;
+    ssize_t n = stream_splice(u->shared->poller, from, &u->stream, max, &error);
+    if (error < 0)
+        stop_sending(u);
+    set_deadline(u, true);
+    return n;
+}
+
 bool upstream_has_room(const struct upstream *u)
 {
-    return u->stream.corked ? u->stream.out.len < STREAM_HIGH_WATER : u->stream.out.len == 0;
+    return u->stream.corked ? u->stream.out.len < STREAM_HIGH_WATER : !stream_is_blocked(&u->stream);
 }
 
 static void flush(struct upstream *u)
@@ -240,7 +258,7 @@ static void flush(struct upstream *u)
         return;
     }
     set_deadline(u, progress);
-    if (u->stream.out.len == 0 && u->user)
+    if (!stream_is_blocked(&u->stream) && u->user)
         u->shared->events->drained(u->user);
 }
 
@@ -322,6 +340,26 @@ static void finish(struct upstream *u)
     release(u, reusable);
 }
 
+/* -EOPNOTSUPP: no more than *size is to be read. */
+static ssize_t splice_some(struct upstream *u, size_t *size)
+{
+    struct upstream_shared *shared = u->shared;
+    if (!stream_may_splice(shared->poller))
+        return -EOPNOTSUPP;
+    /* After an answer in large records another one may come; small ones mostly are no larger than this. */
+    if (!u->received && shared->much)
+        *size = PIPE_BUF;
+    size_t max = u->received ? splice_plan(&u->scanner, size) : 0;
+    if (max == 0)
+        return -EOPNOTSUPP;
+    ssize_t n = shared->events->splice(u->user, &u->stream, max);
+    if (n > 0 && u->user) {
+        scanner_bypass(&u->scanner, (size_t)n);
+        set_deadline(u, true);
+    }
+    return n;
+}
+
 /* False: nothing more to do on this connection now. */
 static bool read_some(struct upstream *u)
 {
@@ -330,7 +368,14 @@ static bool read_some(struct upstream *u)
         deadline_stop(&u->deadline);
         return false;
     }
-    ssize_t n = stream_receive(&u->stream, shared->buffer, shared->buffer_size);
+    size_t size = shared->buffer_size;
+    ssize_t n = splice_some(u, &size);
+    if (!u->user)
+        return false;
+    if (n > 0 || n == -EAGAIN)
+        return u->stream.watch.readable;
+    if (n == -EOPNOTSUPP)
+        n = stream_receive(&u->stream, shared->buffer, size);
     if (n == -EAGAIN)
         return false;
     if (n <= 0) {
@@ -350,6 +395,7 @@ static bool read_some(struct upstream *u)
         return false;
     }
     set_deadline(u, true);
+    shared->much = scanner_passes_much(&u->scanner, SPLICE_RECORD);
     if (shared->gather.bytes > 0)
         shared->events->response(u->user, &shared->gather, scanner_at_boundary(&u->scanner), NULL);
     if (used < 0 && u->user)

@@ -21,6 +21,8 @@ struct upstream_events {
      * the request is over: the connection is not the user's any more.
      */
     void (*response)(void *user, struct gather *pieces, bool boundary, const struct record_end *end);
+    /* Content of such a record, which waits in the stream, but for its last byte; as stream_splice. */
+    ssize_t (*splice)(void *user, struct stream *from, size_t max);
     /*
      * The connection failed before the end of the answer and is gone. `again` holds all that was sent, for
      * the user to take, if that was kept and not one byte of an answer came; else it is NULL. error is a
@@ -50,6 +52,7 @@ struct upstream_shared {
     struct gather gather;
     size_t address;      /* the one that answered last: tried first */
     uint64_t answers;    /* that have begun to come */
+    bool much;           /* large records came in the last answer that did not come at once */
     bool keeps_none;     /* no connection is kept for another request, whatever config says */
     const char *trouble; /* what was wrong with the application before it answered; NULL: nothing known */
 };
@@ -104,6 +107,12 @@ void upstream_send(struct upstream *upstream, const struct gather *gather, unsig
 
 /* The same for bytes that waited in a buffer; it is empty afterwards. */
 void upstream_send_buffer(struct upstream *upstream, struct buffer *buffer, unsigned what);
+
+/* May a part of the request be spliced? */
+bool upstream_may_splice(const struct upstream *upstream);
+
+/* Sends it: as stream_splice; and as with upstream_send, errors come later. */
+ssize_t upstream_splice(struct upstream *upstream, struct stream *from, size_t max);
 
 /* Could more of the request be taken without piling up? */
 bool upstream_has_room(const struct upstream *upstream);
