@@ -130,10 +130,9 @@ static void put_several(struct writer *w, const struct encode_request *r)
     const struct edit *edit = r->rewrite->edits;
     const struct edit *last = edit + r->rewrite->nedits;
     const char *at = r->content.data, *end = at + r->content.len;
-    while (at != end) {
-        struct param pair;
-        const char *start = at;
-        at = params_next(at, end, &pair); /* it has been read before: it is whole */
+    struct param pair;
+    /* It has been read before: each pair is whole. */
+    for (const char *start = at; at != end && (at = params_next(at, end, &pair)) != NULL; start = at) {
         if (edit < last && r->content.data + r->known->starts[edit->index] == start) {
             if (!edit->drop)
                 cut_pair(&c, pair.name, edit->value);
@@ -156,7 +155,8 @@ int encode_request(const struct encode_request *r, struct buffer *scratch, struc
     /* Pairs that do not fit a started record leave at most half of each record empty. */
     size_t records = 2 * (size / RECORD_CONTENT) + 2;
     buffer_clear(scratch);
-    if (buffer_reserve(scratch, RECORD_FIXED + size + (records + 1) * RECORD_HEADER) < 0)
+    if (buffer_reserve(scratch, RECORD_FIXED + size + (records + 1) * RECORD_HEADER) < 0 ||
+        scratch->data == NULL)
         return -ENOMEM;
     struct writer w = {scratch->data, scratch->data, gather};
     record_encode_begin(claim(&w, RECORD_FIXED), r->id, r->role, r->keep);
