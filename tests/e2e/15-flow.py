@@ -73,12 +73,17 @@ class Memory(RelayTest):
         sender = threading.Thread(target=send)
         sender.start()
         stuck_at = self.wait_stuck(lambda: sent[0])
-        self.assertLess(stuck_at, 16 * MB, "the shim takes what the application does not")
+        self.assertLess(stuck_at, self.most_in_sockets(address), "the shim takes what the application does not")
         start_reading.set()
         response = client.read_response(timeout=120)
         sender.join(PATIENCE)
         self.assert_answer(response, checksum(chunks(1)).encode())
         self.assert_bounded(before)
+
+    @staticmethod
+    def most_in_sockets(address):
+        """What four sockets take besides the shim: the kernel lets buffers of TCP grow when it is slow to drain them."""
+        return 40 * MB if address else 16 * MB
 
     def wait_stuck(self, count):
         """Waits until the count has not moved for a while; gives it."""
@@ -111,7 +116,7 @@ class Memory(RelayTest):
         before = self.shim.rss("VmHWM")
         client.send(request(PLAIN))
         stuck_at = self.wait_stuck(lambda: sent[0])
-        self.assertLess(stuck_at, 16 * MB, "the shim takes what the front does not")
+        self.assertLess(stuck_at, self.most_in_sockets(address), "the shim takes what the front does not")
         digest, seen = hashlib.sha256(), 0
         self.assertEqual(client.read_record().content, b"X: y\r\n\r\n")
         while True:
