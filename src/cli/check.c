@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "config/values.h"
 #include "relay/process.h"
+#include "relay/writers.h"
 
 static const struct cli_option table[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
@@ -99,16 +100,6 @@ static void report(const struct config *config, struct messages *messages, bool 
                  key, value_quote(slice_of(text)).text, why);
 }
 
-static void check_writers(const struct config *config, struct messages *messages, const char *key,
-                          const char *path, const struct stat *found)
-{
-    if (found->st_mode & S_IWOTH)
-        report(config, messages, false, key, path,
-               S_ISDIR(found->st_mode)
-                   ? "every user of this machine can put programs there; take the right away, chmod o-w"
-                   : "every user of this machine can change this program; take the right away, chmod o-w");
-}
-
 /* NULL, or why path cannot be run. */
 static const char *judge_program(const char *path, struct stat *found)
 {
@@ -135,8 +126,26 @@ static void check_program(const struct config *config, struct messages *messages
                                       : judge_program(path, &found);
     if (why)
         report(config, messages, true, key, name, why);
-    else
-        check_writers(config, messages, key, path, &found);
+    else if (found.st_mode & S_IWOTH)
+        report(config, messages, false, key, path,
+               "every user of this machine can change this program; take the right away, chmod o-w");
+}
+
+/* serve refuses it as well; as what user it will run is only known if the file says so. */
+static void check_root_writers(const struct config *config, struct messages *messages)
+{
+    const char *root = config->upstream.cgi_root;
+    uid_t user = config->process.user != (uid_t)-1 ? config->process.user : geteuid();
+    struct writers found;
+    char why[PATH_MAX + 512];
+    int rc = writers_find(root, user, &found);
+    if (rc == 0)
+        return;
+    snprintf(why, sizeof(why), "cannot see who can write it: %s", strerror(-rc));
+    if (rc > 0)
+        snprintf(why, sizeof(why), "%s can write %s, and so put programs there; take the right away, %s",
+                 found.who, found.path, found.remedy);
+    report(config, messages, true, "cgi_root", root, why);
 }
 
 static void check_root(const struct config *config, struct messages *messages)
@@ -150,7 +159,7 @@ static void check_root(const struct config *config, struct messages *messages)
         report(config, messages, true, "cgi_root", root,
                "not a directory; write that of the programs, or cgi = PROGRAM for a single one");
     else
-        check_writers(config, messages, "cgi_root", root, &found);
+        check_root_writers(config, messages);
 }
 
 /* False after an error. */

@@ -42,6 +42,15 @@ const char *account_parse_group(struct slice text, uint64_t *id)
     return NULL;
 }
 
+int account_find_group(uid_t user, gid_t *group)
+{
+    const struct passwd *entry = getpwuid(user);
+    if (!entry)
+        return -1;
+    *group = entry->pw_gid;
+    return 0;
+}
+
 struct quote account_format_user(uint64_t id)
 {
     const struct passwd *user = getpwuid((uid_t)id);

@@ -331,6 +331,7 @@ void build_config(struct config *config, struct messages *messages)
     build_application(&build);
     build_access(&build);
     build_shares(config, messages);
+    build_process(config, messages);
 
     struct policy *manager = make_manager();
     if (!manager)

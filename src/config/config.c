@@ -268,6 +268,10 @@ static struct config *config_new(const char *path)
         return NULL;
     config->listen.owner = (uid_t)-1;
     config->listen.group = (gid_t)-1;
+    config->listen.user = (uid_t)-1;
+    config->listen.users = (gid_t)-1;
+    config->process.user = (uid_t)-1;
+    config->process.group = (gid_t)-1;
     config->path = strdup(path);
     config->policy = policy_new();
     config->source = calloc(1, sizeof *config->source);
@@ -339,6 +343,7 @@ static void free_source(struct config_source *source)
     words_free(&source->environment);
     words_free(&source->allow);
     words_free(&source->deny);
+    words_free(&source->pid_file);
     free(source->proxies);
     free(source->default_header);
     free(source->folder);
@@ -354,6 +359,7 @@ void config_free(struct config *config)
     command_free(config->upstream.command);
     command_free(config->upstream.environment);
     free(config->upstream.cgi_root);
+    free(config->process.pid_file);
     cidr_set_free(config->listen.allowed_clients);
     policy_free(config->policy);
     free_source(config->source);

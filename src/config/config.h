@@ -27,8 +27,10 @@ struct config_listen {
     struct endpoint *addresses; /* a name that resolves to several addresses gives several */
     size_t naddresses;
     mode_t mode; /* of unix sockets, as owner and group */
-    uid_t owner; /* (uid_t)-1: as the process */
-    gid_t group; /* (gid_t)-1: as the process */
+    uid_t owner; /* (uid_t)-1: not given */
+    gid_t group; /* (gid_t)-1: not given */
+    uid_t user;  /* who owns them otherwise, if root makes them; (uid_t)-1: root */
+    gid_t users; /* the group that they have otherwise */
     int backlog;
     struct cidr_set *allowed_clients; /* NULL: not given */
 };
@@ -58,6 +60,12 @@ struct config_upstream {
     uint64_t request_timeout_ms; /* 0: none */
 };
 
+struct config_process {
+    uid_t user;     /* to become, if started as root; (uid_t)-1: not given */
+    gid_t group;    /* with it; (gid_t)-1: that of the user */
+    char *pid_file; /* absolute; NULL: none */
+};
+
 struct config_source; /* what the file says, for config_print; private to src/config */
 
 struct config {
@@ -67,6 +75,7 @@ struct config {
     struct policy *policy; /* compiled */
     int log_level;         /* enum log_level */
     unsigned workers;      /* processes that relay; 1: there is no master */
+    struct config_process process;
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */

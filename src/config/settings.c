@@ -131,6 +131,12 @@ const struct setting settings_table[] = {
 
     {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
      .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},
+    {"process", "user", &type_user, CONFIG(process.user), .unset = "the user that starts the shim",
+     .help = "User to become once the sockets are open, if root starts the shim."},
+    {"process", "group", &type_group, CONFIG(process.group), .unset = "that of user",
+     .help = "Group to have then."},
+    {"process", "pid_file", &type_path, SOURCE(pid_file), .unset = "none",
+     .help = "File for the process id, in a folder that belongs to user."},
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

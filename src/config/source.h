@@ -6,7 +6,7 @@
 
 #include "config/config.h"
 
-#define SETTINGS_MAX 48 /* rows of the settings table */
+#define SETTINGS_MAX 64 /* rows of the settings table */
 
 /* The entries of a list, as written. */
 struct word {
@@ -40,6 +40,7 @@ struct config_source {
     unsigned kind;              /* of [upstream]: FOR_ADDRESS and so on; all of them: it does not say */
     struct words allow;
     struct words deny;
+    struct words pid_file;
     char *default_header;         /* of [SETTINGS], or NULL */
     unsigned given[SETTINGS_MAX]; /* line of each row's first appearance, 0: not in the file */
     struct proxy_source *proxies; /* one for each group of the policy */
@@ -54,6 +55,9 @@ void build_upstream(struct config *config, struct messages *messages);
 
 /* Its part for [process] workers, once the rest is built: all that they share must be enough for them. */
 void build_shares(struct config *config, struct messages *messages);
+
+/* Its part for [process]. */
+void build_process(struct config *config, struct messages *messages);
 
 /* Copies text to the end of the list; 0, or -ENOMEM. */
 int words_add(struct words *words, struct slice text, unsigned line);

@@ -11,16 +11,6 @@
 /* libuv has as many, unless UV_THREADPOOL_SIZE says otherwise. */
 #define THREADS 4
 
-static void warn_of_writers(const struct cgi *cgi, const char *path)
-{
-    struct stat st;
-    if (stat(path, &st) == 0 && (st.st_mode & S_IWOTH))
-        log_write(cgi->log, LOG_WARNING,
-                  "cgi_root = %s: anybody on this machine can write there, and so run programs as this user; "
-                  "take that permission away (chmod o-w)",
-                  path);
-}
-
 static void wait_for_post(void *all)
 {
     uv_sem_wait(all);
@@ -79,9 +69,7 @@ int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct dea
         log_write(log, LOG_ERROR, "%s", error);
         return rc;
     }
-    if (config->cgi_root)
-        warn_of_writers(cgi, config->cgi_root);
-    else if (access(cgi->programs.command[0], X_OK) < 0)
+    if (!config->cgi_root && access(cgi->programs.command[0], X_OK) < 0)
         log_write(log, LOG_WARNING, "cgi = %s: it cannot be run now: %s", cgi->programs.command[0],
                   strerror(errno));
     cgi->buffer = malloc(CGI_BUFFER_SIZE);

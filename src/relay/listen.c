@@ -88,8 +88,10 @@ static int bind_unix(struct listen_socket *s, const struct attempt *attempt,
         return fail(attempt, "binding", strerror(errno));
     s->device = info.st_dev;
     s->inode = info.st_ino;
-    if ((config->owner != (uid_t)-1 || config->group != (gid_t)-1) &&
-        lchown(path, config->owner, config->group) < 0)
+    /* Nobody but root can give files away, and nobody else becomes another user either. */
+    uid_t owner = config->owner != (uid_t)-1 || geteuid() != 0 ? config->owner : config->user;
+    gid_t group = config->group != (gid_t)-1 || geteuid() != 0 ? config->group : config->users;
+    if ((owner != (uid_t)-1 || group != (gid_t)-1) && lchown(path, owner, group) < 0)
         return fail(attempt, "setting the owner and group", strerror(errno));
     if (chmod(path, config->mode) < 0)
         return fail(attempt, "setting the mode", strerror(errno));

@@ -32,6 +32,7 @@ struct place {
 
 struct master {
     const struct config *config;
+    struct service *service;
     struct sockets sockets;
     struct log log;
     sigset_t handled; /* signals, blocked here */
@@ -70,6 +71,7 @@ static void leave_master(struct master *m)
     for (unsigned i = 0; i < m->config->workers; i++)
         close_ready(&m->places[i]);
     sockets_disown(&m->sockets);
+    service_disown(m->service);
 }
 
 /* In the child. Signals are blocked where nothing of ours handles them: they come from the master as well as
@@ -85,7 +87,7 @@ static int be_worker(struct master *m, unsigned number, pid_t master, int ready)
         return status;
     if (worker_open(&worker, m->config, &share) == 0) {
         sigprocmask(SIG_SETMASK, &m->before, NULL);
-        status = worker_run(&worker, &m->sockets, ready);
+        status = worker_run(&worker, &m->sockets, NULL, ready);
         sigprocmask(SIG_BLOCK, &m->handled, NULL);
     }
     sockets_close(&m->sockets);
@@ -259,6 +261,7 @@ static void on_serving(struct master *m, unsigned number)
         return;
     m->complete = true;
     log_write(&m->log, LOG_INFO, "ready: %u workers", serving);
+    service_say_ready(m->service);
 }
 
 static void read_word(struct master *m, unsigned number)
@@ -356,17 +359,19 @@ static int run(struct master *m)
     return m->status;
 }
 
-int master_run(const struct config *config, const struct inherited *inherited)
+int master_run(const struct config *config, const struct inherited *inherited, struct service *service)
 {
-    struct master m = {
-        .config = config, .log = {.level = (enum log_level)config->log_level, .fd = 2}, .signals = -1};
+    struct master m = {.config = config,
+                       .service = service,
+                       .log = {.level = (enum log_level)config->log_level, .fd = 2},
+                       .signals = -1};
     int status = 1;
     int rc = open_signals(&m);
     if (rc == 0)
         rc = open_places(&m);
     if (rc < 0)
         log_write(&m.log, LOG_ERROR, "cannot start: %s", strerror(-rc));
-    else if (sockets_open(&m.sockets, config, inherited, &m.log) == 0)
+    else if (sockets_open(&m.sockets, config, inherited, &m.log) == 0 && service_enter(service) == 0)
         status = run(&m);
     sockets_close(&m.sockets);
     if (m.signals >= 0)

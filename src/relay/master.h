@@ -8,6 +8,7 @@
 #ifndef RELAY_MASTER_H
 #define RELAY_MASTER_H
 
+#include "relay/service.h"
 #include "relay/sockets.h"
 
 /*
@@ -19,8 +20,9 @@
  * second are over is killed.
  *
  * Returns when all have ended: the exit status, 0, or 1 if the sockets could not be opened, or one of the
- * first workers not start (the reason is in the log). It blocks the signals named above and leaves them so.
+ * first workers not start (the reason is in the log). The service is entered once the sockets are open, and
+ * told when all workers serve. It blocks the signals named above and leaves them so.
  */
-int master_run(const struct config *config, const struct inherited *inherited);
+int master_run(const struct config *config, const struct inherited *inherited, struct service *service);
 
 #endif

@@ -6,15 +6,16 @@
 #include "relay/worker.h"
 
 /* One process does all. */
-static int serve_alone(const struct config *config, const struct inherited *inherited)
+static int serve_alone(const struct config *config, const struct inherited *inherited,
+                       struct service *service)
 {
     struct worker worker;
     struct sockets sockets = {0};
     const struct share all = share_make(config, 1, 0);
     int status = 1;
     if (worker_open(&worker, config, &all) == 0 &&
-        sockets_open(&sockets, config, inherited, &worker.relay.log) == 0)
-        status = worker_run(&worker, &sockets, -1);
+        sockets_open(&sockets, config, inherited, &worker.relay.log) == 0 && service_enter(service) == 0)
+        status = worker_run(&worker, &sockets, service, -1);
     sockets_close(&sockets);
     worker_close(&worker);
     return status;
@@ -22,7 +23,14 @@ static int serve_alone(const struct config *config, const struct inherited *inhe
 
 int serve_run(const struct config *config, const struct inherited *inherited)
 {
+    struct service service;
+    const struct log log = {.level = (enum log_level)config->log_level, .fd = 2};
+    int status = 1;
     signal(SIGPIPE, SIG_IGN);
     process_raise_file_limit(); /* a relay has two descriptors a request */
-    return config->workers > 1 ? master_run(config, inherited) : serve_alone(config, inherited);
+    if (service_open(&service, config, &log) == 0)
+        status = config->workers > 1 ? master_run(config, inherited, &service)
+                                     : serve_alone(config, inherited, &service);
+    service_leave(&service);
+    return status;
 }

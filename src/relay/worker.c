@@ -190,13 +190,16 @@ static void say_ready(int ready)
     close(ready);
 }
 
-int worker_run(struct worker *worker, struct sockets *sockets, int ready)
+int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int ready)
 {
+    worker->service = service;
     if (start_listening(worker, sockets) < 0 || start_application(worker) < 0)
         return 1;
     log_write(&worker->relay.log, LOG_INFO, "ready: requests go to %s", worker->relay.pool.shared.name);
     if (ready >= 0)
         say_ready(ready);
+    if (service)
+        service_say_ready(service);
     relay_run(&worker->relay);
     return 0;
 }

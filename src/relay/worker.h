@@ -10,12 +10,14 @@
 
 #include "relay/application.h"
 #include "relay/listener.h"
+#include "relay/service.h"
 #include "relay/sockets.h"
 
 struct worker {
     uv_loop_t loop;
     bool opened; /* the loop is */
     struct relay relay;
+    struct service *service; /* NULL: that is a master's affair */
     struct application application;
     bool supervises; /* the application is ours */
     struct listener *listeners;
@@ -36,9 +38,10 @@ int worker_open(struct worker *worker, const struct config *config, const struct
 /*
  * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is
  * ours, and relays until it was told to stop. ready: a pipe, which gets a byte when all of that is done, and
- * is closed; -1: nobody asks. The exit status: 0, or 1 if it could not start.
+ * is closed; -1: nobody asks. service: is told of beginning and end, NULL: that is the master's affair. The
+ * exit status: 0, or 1 if it could not start.
  */
-int worker_run(struct worker *worker, struct sockets *sockets, int ready);
+int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int ready);
 
 /* Ends everything at once. */
 void worker_close(struct worker *worker);

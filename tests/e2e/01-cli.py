@@ -284,9 +284,8 @@ class CheckPrograms(CliTest):
             self.assertEqual(done.stderr, 'fcgi-realip: warning: %s/test.ini:4: %s = "%s": every user of this machine can '
                              "change this program; take the right away, chmod o-w\n" % (self.dir, key, self.program))
         os.chmod(self.dir, 0o1777)
-        done = self.succeed("check", "-c", self.ini("cgi = script", "cgi_root = " + self.dir))
-        self.assertEqual(done.stderr, 'fcgi-realip: warning: %s/test.ini:5: cgi_root = "%s": every user of this machine can '
-                         "put programs there; take the right away, chmod o-w\n" % (self.dir, self.dir))
+        self.assert_refused('cgi_root = "%s": every user of this machine can write %s, and so put programs there; take the '
+                            "right away, chmod o-w" % (self.dir, self.dir), "cgi_root = " + self.dir, "cgi = script")
 
     def test_only_check_looks(self):
         """explain is about addresses, and may run on another machine."""

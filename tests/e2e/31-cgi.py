@@ -372,13 +372,6 @@ class WhatCannotBeRun(CgiTest):
                 finally:
                     shim.stop()
 
-    def test_root_that_others_may_write(self):
-        self.start()
-        os.chmod(self.root, 0o777)
-        shim = Shim("[listen]\naddress = unix:{dir}/s\n[upstream]\ncgi = script\ncgi_root = %s\n" % self.root)
-        with shim:
-            shim.wait_log("cgi_root = .*: anybody on this machine can write there")
-
 
 class Bodies(CgiTest):
     def test_body(self):

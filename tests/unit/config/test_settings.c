@@ -225,6 +225,20 @@ static void test_other_sections(void **state)
         {"process", "workers = 256", "workers = 256", NULL},
         {"process", "workers = 0", NULL, "workers = \"0\": too small; write at least 1"},
         {"process", "workers = 257", NULL, "workers = \"257\": too large; write at most 256"},
+        {"process", "user = daemon", "user = daemon", NULL},
+        {"process", "user = 0", "user = root", NULL},
+        {"process", "user = nosuch", NULL,
+         "user = \"nosuch\": no such user on this machine; write the name or number of one"},
+        {"process", "user = 4000000001", NULL,
+         "user = \"4000000001\": not in this machine's list of users, so nobody knows its group; add group"},
+        {"process", "user = daemon\ngroup = root", "group = root", NULL},
+        {"process", "user = 4000000001\ngroup = 4000000002", "user = 4000000001", NULL},
+        {"process", "group = root", NULL,
+         "group = \"root\": without user the shim stays who it is; add user, or remove it"},
+        {"process", "group = nosuch", NULL,
+         "group = \"nosuch\": no such group on this machine; write the name or number of one"},
+        {"process", "pid_file = /run/x.pid", "pid_file = /run/x.pid", NULL},
+        {"process", "pid_file = x.pid", NULL, "pid_file = \"x.pid\": a relative path; write an absolute one"},
         {"process", "shutdown_timeout = 0", "shutdown_timeout = 0", NULL},
         {"process", "shutdown_timeout = 5m", "shutdown_timeout = 5m", NULL},
         {"limits", "params_size = 4k", "params_size = 4k", NULL},
@@ -274,7 +288,10 @@ static const char *find_value(const struct setting *setting)
         return setting->initial;
     if (strcmp(setting->key, "address") == 0)
         return "unix:/run/x";
-    if (strcmp(setting->key, "owner") == 0 || strcmp(setting->key, "group") == 0)
+    if (strcmp(setting->key, "pid_file") == 0)
+        return "/run/x";
+    if (strcmp(setting->key, "owner") == 0 || strcmp(setting->key, "group") == 0 ||
+        strcmp(setting->key, "user") == 0)
         return "root";
     if (strcmp(setting->key, "HEADER") == 0)
         return "X-Real-IP";
@@ -296,9 +313,10 @@ static void test_given_twice(void **state)
         single++;
         bool proxy = strcmp(setting->section, "proxy") == 0;
         const char *value = find_value(setting);
-        snprintf(text, sizeof text, "[proxy a]\ntrust = 192.0.2.1\n%s%s%s\n%s = %s\n  more\n%s = %s\n",
+        bool with_user = settings_find(SLICE("process"), SLICE("group")) == setting;
+        snprintf(text, sizeof text, "[proxy a]\ntrust = 192.0.2.1\n%s%s%s\n%s = %s\n  more\n%s = %s\n%s",
                  proxy ? "" : "[", proxy ? "" : setting->section, proxy ? "" : "]", setting->key, value,
-                 setting->key, value);
+                 setting->key, value, with_user ? "user = root\n" : "");
         snprintf(expected, sizeof expected,
                  "E5: \"more\": continues %s, being indented, but that takes one value; join the lines, or "
                  "remove the "

@@ -1,0 +1,108 @@
+#include "relay/service.h"
+
+#include <unistd.h>
+
+#include "config/account.h"
+#include "relay/privileges.h"
+#include "relay/writers.h"
+
+/* ---- starting ---- */
+
+/*
+ * Where programs are started, some may need the group that their set-group-ID bit gives them, as those of
+ * mail systems do. They keep it where nothing has been said about privileges.
+ */
+static bool wants_no_new_privileges(const struct config *config)
+{
+    return config->upstream.kind == UPSTREAM_ADDRESS || config->process.user != (uid_t)-1;
+}
+
+int service_open(struct service *service, const struct config *config, const struct log *log)
+{
+    *service = (struct service){.config = config, .log = log, .pid_file = {.fd = -1}};
+    int rc = wants_no_new_privileges(config) ? privileges_forbid_new() : 0;
+    if (rc < 0)
+        log_write(log, LOG_ERROR, "cannot renounce new privileges: %s", strerror(-rc));
+    return rc < 0 ? -1 : 0;
+}
+
+static int become_user(const struct service *service)
+{
+    const struct config_process *process = &service->config->process;
+    char error[512];
+    if (geteuid() != 0) {
+        if (process->user != (uid_t)-1 && process->user != geteuid())
+            log_write(service->log, LOG_WARNING,
+                      "user = %s is not obeyed: only root can become another user, and this is %s",
+                      account_format_user(process->user).text, account_format_user(geteuid()).text);
+        return 0;
+    }
+    if (process->user == (uid_t)-1) {
+        log_write(service->log, LOG_WARNING,
+                  "running as root: name an ordinary user in [process] user, or start as one");
+        return 0;
+    }
+    gid_t group = process->group;
+    if (group == (gid_t)-1 && account_find_group(process->user, &group) < 0) {
+        log_write(service->log, LOG_ERROR, "cannot become user %s: it has no entry any more",
+                  account_format_user(process->user).text);
+        return -1;
+    }
+    if (privileges_drop(process->user, group, error, sizeof(error)) == 0)
+        return 0;
+    log_write(service->log, LOG_ERROR, "%s", error);
+    return -1;
+}
+
+static int judge_cgi_root(const struct service *service)
+{
+    const char *root = service->config->upstream.cgi_root;
+    struct writers found;
+    int rc = root ? writers_find(root, geteuid(), &found) : 0;
+    if (rc > 0)
+        log_write(service->log, LOG_ERROR,
+                  "cgi_root = %s: %s can write %s, and so have programs run as this user; take that "
+                  "permission away (%s)",
+                  root, found.who, found.path, found.remedy);
+    else if (rc < 0)
+        log_write(service->log, LOG_ERROR, "cgi_root = %s: cannot see who can write it: %s", root,
+                  strerror(-rc));
+    return rc != 0 ? -1 : 0;
+}
+
+int service_enter(struct service *service)
+{
+    const char *path = service->config->process.pid_file;
+    char error[512];
+    if (become_user(service) < 0 || judge_cgi_root(service) < 0)
+        return -1;
+    if (!path || pid_file_open(&service->pid_file, path, error, sizeof(error)) == 0)
+        return 0;
+    log_write(service->log, LOG_ERROR, "%s", error);
+    return -1;
+}
+
+/* ---- running ---- */
+
+void service_say_ready(struct service *service)
+{
+    pid_t replaced;
+    char error[512];
+    if (pid_file_publish(&service->pid_file, &replaced, error, sizeof(error)) < 0)
+        log_write(service->log, LOG_ERROR, "%s", error);
+    if (replaced > 0)
+        log_write(service->log, LOG_WARNING, "pid_file %s was that of process %ld, which still runs",
+                  service->config->process.pid_file, (long)replaced);
+}
+
+/* ---- the end ---- */
+
+void service_disown(struct service *service)
+{
+    pid_file_disown(&service->pid_file);
+}
+
+void service_leave(struct service *service)
+{
+    pid_file_close(&service->pid_file);
+}

@@ -1,0 +1,40 @@
+/*
+ * What a process of a service owes the machine that it runs on: to be no more than it has to be, and to say
+ * where it is (pid_file).
+ *
+ * Not thread-safe.
+ */
+#ifndef RELAY_SERVICE_H
+#define RELAY_SERVICE_H
+
+#include "config/config.h"
+#include "ops/log.h"
+#include "relay/pid_file.h"
+
+struct service {
+    const struct config *config;
+    const struct log *log;
+    struct pid_file pid_file;
+};
+
+/*
+ * As soon as the configuration is read, before there are threads: what started programs are may not gain
+ * privileges, unless the configuration needs that. Copies nothing; service_leave is due from now on. 0, or -1
+ * after a message.
+ */
+int service_open(struct service *service, const struct config *config, const struct log *log);
+
+/* Once the listening sockets are open, before anything is started: becomes [process] user, refuses a cgi_root
+ * that others can write, prepares the pid file. 0, or -1 after a message: then the process ends. */
+int service_enter(struct service *service);
+
+/* Requests are served: the pid file is there. */
+void service_say_ready(struct service *service);
+
+/* In a child: what is to be removed is its parent's affair. */
+void service_disown(struct service *service);
+
+/* Removes the pid file; fine to call twice. */
+void service_leave(struct service *service);
+
+#endif
