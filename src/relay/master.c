@@ -45,6 +45,7 @@ struct master {
     bool complete;         /* all of them have */
     bool stopping;
     uint64_t kill_at; /* 0: never, or done */
+    uint64_t beat_at; /* the service manager is to hear of us; 0: never */
     int status;       /* to exit with */
 };
 
@@ -136,6 +137,8 @@ static void tell_workers(const struct master *m, int number)
 static void stop(struct master *m, bool at_once)
 {
     uint64_t left = at_once ? 0 : m->config->shutdown_timeout_ms;
+    if (!m->stopping)
+        service_say_stopping(m->service);
     m->stopping = true;
     m->kill_at = now_ms() + left + GRACE_MS;
     for (unsigned i = 0; i < m->config->workers; i++)
@@ -293,10 +296,22 @@ static void start_due(struct master *m)
     }
 }
 
+/* That this loop turns; that the workers' do, nobody asks. */
+static void beat(struct master *m)
+{
+    uint64_t now = now_ms();
+    if (m->beat_at == 0 || now < m->beat_at)
+        return;
+    m->beat_at = now + service_beat_ms(m->service);
+    service_beat(m->service);
+}
+
 /* For poll(2). */
 static int find_timeout(const struct master *m)
 {
     uint64_t first = m->kill_at > 0 ? m->kill_at : UINT64_MAX;
+    if (m->beat_at > 0 && m->beat_at < first)
+        first = m->beat_at;
     for (unsigned i = 0; i < m->config->workers; i++) {
         if (m->places[i].due > 0 && m->places[i].due < first)
             first = m->places[i].due;
@@ -321,6 +336,7 @@ static void turn(struct master *m)
     read_signals(m);
     start_due(m);
     kill_late(m);
+    beat(m);
 }
 
 /* ---- all of it ---- */
@@ -353,6 +369,8 @@ static int open_places(struct master *m)
 static int run(struct master *m)
 {
     m->places[0].due = now_ms();
+    if (service_beat_ms(m->service) > 0)
+        m->beat_at = m->places[0].due + service_beat_ms(m->service);
     do
         turn(m);
     while (!m->stopping || m->living > 0);

@@ -6,6 +6,14 @@
 #include "relay/privileges.h"
 #include "relay/writers.h"
 
+static void tell(const struct service *service, const char *message)
+{
+    int rc = notify_send(&service->notify, message);
+    if (rc < 0)
+        log_write(service->log, LOG_WARNING, "cannot tell the service manager %s: %s", message,
+                  strerror(-rc));
+}
+
 /* ---- starting ---- */
 
 /*
@@ -20,6 +28,8 @@ static bool wants_no_new_privileges(const struct config *config)
 int service_open(struct service *service, const struct config *config, const struct log *log)
 {
     *service = (struct service){.config = config, .log = log, .pid_file = {.fd = -1}};
+    if (notify_open(&service->notify) < 0)
+        log_write(log, LOG_WARNING, "cannot use NOTIFY_SOCKET: not the path of a unix socket");
     int rc = wants_no_new_privileges(config) ? privileges_forbid_new() : 0;
     if (rc < 0)
         log_write(log, LOG_ERROR, "cannot renounce new privileges: %s", strerror(-rc));
@@ -93,6 +103,24 @@ void service_say_ready(struct service *service)
     if (replaced > 0)
         log_write(service->log, LOG_WARNING, "pid_file %s was that of process %ld, which still runs",
                   service->config->process.pid_file, (long)replaced);
+    tell(service, "READY=1");
+}
+
+void service_say_stopping(const struct service *service)
+{
+    tell(service, "STOPPING=1");
+}
+
+uint64_t service_beat_ms(const struct service *service)
+{
+    /* Half of the limit, as sd_watchdog_enabled(3) has it. */
+    uint64_t half = service->notify.watchdog_ms / 2;
+    return service->notify.watchdog_ms > 0 && half == 0 ? 1 : half;
+}
+
+void service_beat(const struct service *service)
+{
+    tell(service, "WATCHDOG=1");
 }
 
 /* ---- the end ---- */
@@ -100,6 +128,7 @@ void service_say_ready(struct service *service)
 void service_disown(struct service *service)
 {
     pid_file_disown(&service->pid_file);
+    service->notify.length = 0;
 }
 
 void service_leave(struct service *service)

@@ -1,6 +1,6 @@
 /*
- * What a process of a service owes the machine that it runs on: to be no more than it has to be, and to say
- * where it is (pid_file).
+ * What a process of a service owes the machine that it runs on: to be no more than it has to be, to say where
+ * it is (pid_file), and to tell the service manager how it is (sd_notify).
  *
  * Not thread-safe.
  */
@@ -9,12 +9,14 @@
 
 #include "config/config.h"
 #include "ops/log.h"
+#include "relay/notify.h"
 #include "relay/pid_file.h"
 
 struct service {
     const struct config *config;
     const struct log *log;
     struct pid_file pid_file;
+    struct notify notify;
 };
 
 /*
@@ -28,10 +30,17 @@ int service_open(struct service *service, const struct config *config, const str
  * that others can write, prepares the pid file. 0, or -1 after a message: then the process ends. */
 int service_enter(struct service *service);
 
-/* Requests are served: the pid file is there. */
+/* Requests are served: the pid file is there, and the service manager knows. */
 void service_say_ready(struct service *service);
 
-/* In a child: what is to be removed is its parent's affair. */
+/* No new requests are taken. */
+void service_say_stopping(const struct service *service);
+
+/* So often, in ms, the service manager wants to be told that the loop turns; 0: it does not. */
+uint64_t service_beat_ms(const struct service *service);
+void service_beat(const struct service *service);
+
+/* In a child: what is to be told or removed is its parent's affair. */
 void service_disown(struct service *service);
 
 /* Removes the pid file; fine to call twice. */

@@ -105,12 +105,20 @@ static void on_signal(uv_signal_t *handle, int number)
     }
     log_write(&worker->relay.log, LOG_INFO, "%s: no new requests, %zu running", name, worker->relay.requests);
     stop_listening(worker);
+    if (worker->service)
+        service_say_stopping(worker->service);
     uint64_t timeout = worker->relay.config->shutdown_timeout_ms;
     uv_timer_start(&worker->shutdown, on_shutdown_timeout, timeout, 0);
     if (worker->supervises)
         uv_timer_start(&worker->half, on_half_time, timeout / 2, 0);
     relay_stop(&worker->relay);
     on_calm(&worker->calm);
+}
+
+static void on_beat(uv_timer_t *timer)
+{
+    const struct worker *worker = timer->data;
+    service_beat(worker->service);
 }
 
 /* ---- starting ---- */
@@ -123,8 +131,9 @@ static void open_handles(struct worker *worker)
     uv_timer_init(&worker->loop, &worker->shutdown);
     uv_timer_init(&worker->loop, &worker->half);
     uv_timer_init(&worker->loop, &worker->calm);
+    uv_timer_init(&worker->loop, &worker->beat);
     worker->term.data = worker->interrupt.data = worker->quit.data = worker;
-    worker->shutdown.data = worker->half.data = worker->calm.data = worker;
+    worker->shutdown.data = worker->half.data = worker->calm.data = worker->beat.data = worker;
     uv_signal_start(&worker->term, on_signal, SIGTERM);
     uv_signal_start(&worker->interrupt, on_signal, SIGINT);
 }
@@ -190,6 +199,14 @@ static void say_ready(int ready)
     close(ready);
 }
 
+static void begin_service(struct worker *worker)
+{
+    uint64_t beat = service_beat_ms(worker->service);
+    if (beat > 0)
+        uv_timer_start(&worker->beat, on_beat, beat, beat);
+    service_say_ready(worker->service);
+}
+
 int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int ready)
 {
     worker->service = service;
@@ -199,7 +216,7 @@ int worker_run(struct worker *worker, struct sockets *sockets, struct service *s
     if (ready >= 0)
         say_ready(ready);
     if (service)
-        service_say_ready(service);
+        begin_service(worker);
     relay_run(&worker->relay);
     return 0;
 }
@@ -220,6 +237,7 @@ void worker_close(struct worker *worker)
     uv_close((uv_handle_t *)&worker->shutdown, NULL);
     uv_close((uv_handle_t *)&worker->half, NULL);
     uv_close((uv_handle_t *)&worker->calm, NULL);
+    uv_close((uv_handle_t *)&worker->beat, NULL);
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker->loop);
     relay_free(&worker->relay);

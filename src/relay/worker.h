@@ -26,6 +26,7 @@ struct worker {
     uv_timer_t shutdown; /* shutdown_timeout is over */
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */
+    uv_timer_t beat;     /* the service manager is to hear of us */
 };
 
 /*

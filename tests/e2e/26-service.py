@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A process of a service: whom it becomes, and where it leaves its process id."""
+"""A process of a service: whom it becomes, where it leaves its process id, what it tells the service manager."""
 
 import fcntl
 import grp
@@ -8,6 +8,7 @@ import pwd
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -15,8 +16,8 @@ import threading
 import unittest
 
 import fcgi
-from fcgi import PATIENCE
-from relay import PLAIN, PROXIES, RelayTest
+from fcgi import PATIENCE, request
+from relay import PLAIN, POST, PROXIES, RelayTest
 from shim import Shim, program, wait_for
 
 OTHER = "daemon"  # an ordinary user that every Debian has
@@ -28,6 +29,12 @@ def status_of(pid, task=None):
     path = "/proc/%d/status" % pid if task is None else "/proc/%d/task/%s/status" % (pid, task)
     with open(path) as file:
         return {name: rest.split() for name, _, rest in (line.partition(":") for line in file)}
+
+
+def children(pid):
+    """The processes that it has started and that live."""
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(word) for word in file.read().split()]
 
 
 def may_mount():
@@ -95,6 +102,17 @@ class Privileges(ServiceTest):
         self.assert_alive()
         self.shim.signal(signal.SIGTERM)
         self.assertEqual(self.shim.wait_exit(), 0)
+        self.assertEqual(os.listdir(self.run_folder), [])
+
+    def test_all_workers_become_user(self):
+        other = pwd.getpwnam(OTHER)
+        self.begin("user = %s\nworkers = 3\npid_file = %s" % (OTHER, self.in_run("pid")), ready="ready: 3 workers")
+        master, workers = self.shim.pid, children(self.shim.pid)
+        self.assertEqual(len(workers), 3)
+        for self.shim.pid in workers + [master]:
+            self.assert_is(other.pw_uid, other.pw_gid, os.getgrouplist(OTHER, other.pw_gid))
+        self.assert_alive()
+        self.assertEqual(self.shim.stop(), 0)
         self.assertEqual(os.listdir(self.run_folder), [])
 
     def test_sockets_are_the_users(self):
@@ -420,6 +438,18 @@ class PidFile(ServiceTest):
         self.assertEqual(second.stop(), 0)
         self.assertFalse(os.path.exists(self.pid_file))
 
+    def test_with_workers(self):
+        """It is the master's, and stays when a worker goes."""
+        shim = self.begin(self.line + "workers = 2", ready="ready: 2 workers")
+        wait_for(lambda: os.path.exists(self.pid_file), what="the pid file")
+        self.assertEqual(self.read(), "%d\n" % shim.pid)
+        for worker, number in zip(children(shim.pid), (signal.SIGKILL, signal.SIGTERM)):
+            os.kill(worker, number)
+        shim.wait_log("started worker", count=4)
+        self.assertEqual(self.read(), "%d\n" % shim.pid)
+        self.assertEqual(shim.stop(), 0)
+        self.assertEqual(os.listdir(self.run_folder), [])
+
     def test_locked_while_it_lives(self):
         """So that whoever reads it can tell."""
         self.begin_with_file()
@@ -467,6 +497,129 @@ class PidFile(ServiceTest):
     def test_start_that_fails(self):
         self.assert_refused("cannot", self.line, upstream="command = /nonexistent/program")
         self.assertEqual(os.listdir(self.run_folder), [])
+
+
+class Notify(ServiceTest):
+    """The test is the service manager."""
+
+    def listen(self, address):
+        self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(self.manager.close)
+        self.manager.settimeout(PATIENCE)
+        self.manager.bind(address)
+        if ROOT and address[0] != "\0":
+            os.chmod(address, 0o666)
+
+    def is_quiet(self):
+        self.manager.setblocking(False)
+        try:
+            return self.manager.recv(4096)
+        except BlockingIOError:
+            return True
+        finally:
+            self.manager.settimeout(PATIENCE)
+
+    def managed(self, process="", env=None, **options):
+        return self.begin(process, env={"NOTIFY_SOCKET": self.in_run("notify"), **(env or {})}, ready=False, **options)
+
+    def test_life(self):
+        self.listen(self.in_run("notify"))
+        shim = self.managed("pid_file = " + self.in_run("pid"))
+        self.assertEqual(self.manager.recv(4096), b"READY=1")
+        self.assertTrue(os.path.exists(self.in_run("pid")))  # whoever waited for the word finds all in its place
+        client = self.client()
+        self.assert_answer(client.ask(POST, b"x", keep=True), b"x")
+        self.assertIs(self.is_quiet(), True)
+        shim.signal(signal.SIGTERM)
+        self.assertEqual(self.manager.recv(4096), b"STOPPING=1")
+        self.assertEqual(shim.wait_exit(), 0)
+        self.assertIs(self.is_quiet(), True)
+
+    def test_stopping_is_said_at_once(self):
+        """While the last requests run."""
+        self.listen(self.in_run("notify"))
+        go = threading.Event()
+        self.addCleanup(go.set)
+        app = fcgi.Responder(lambda connection: (connection.read_request(), go.wait(PATIENCE), connection.reply(b"late")))
+        self.addCleanup(self.stop_app, app)
+        shim = self.managed(upstream="address = " + app.address)
+        self.assertEqual(self.manager.recv(4096), b"READY=1")
+        client = self.client()
+        client.send(request(POST, b"x"))
+        app.wait_requests(1)
+        shim.signal(signal.SIGTERM)
+        self.assertEqual(self.manager.recv(4096), b"STOPPING=1")
+        self.assertTrue(shim.running())
+        go.set()
+        self.assert_answer(client.read_response(), b"late")
+        self.assertEqual(shim.wait_exit(), 0)
+
+    def test_abstract_socket(self):
+        name = "fcgi-realip-test-notify-%d" % os.getpid()
+        self.listen("\0" + name)
+        self.managed(env={"NOTIFY_SOCKET": "@" + name})
+        self.assertEqual(self.manager.recv(4096), b"READY=1")
+
+    @unittest.skipUnless(ROOT, "root alone becomes another user")
+    def test_as_another_user(self):
+        self.listen(self.in_run("notify"))
+        self.managed("user = " + OTHER)
+        self.assertEqual(self.manager.recv(4096), b"READY=1")
+
+    def test_start_that_fails(self):
+        self.listen(self.in_run("notify"))
+        self.managed(upstream="command = /nonexistent/program")
+        self.assertEqual(self.shim.wait_exit(), 1)
+        self.assertIs(self.is_quiet(), True)
+
+    def test_watchdog(self):
+        self.listen(self.in_run("notify"))
+        shim = self.managed(env={"WATCHDOG_USEC": "400000"})
+        words = [self.manager.recv(4096) for _ in range(4)]
+        self.assertEqual(words, [b"READY=1"] + [b"WATCHDOG=1"] * 3)
+        shim.freeze()  # it says nothing any more
+        while self.is_quiet() is not True:
+            pass
+        self.manager.settimeout(1)
+        with self.assertRaises(socket.timeout):
+            self.manager.recv(4096)
+        self.manager.settimeout(PATIENCE)
+        shim.thaw()
+        self.assertEqual(self.manager.recv(4096), b"WATCHDOG=1")
+
+    def test_workers(self):
+        """The master speaks for all, once all of them serve."""
+        self.listen(self.in_run("notify"))
+        self.managed("workers = 3", env={"WATCHDOG_USEC": "400000"})
+        words = [self.manager.recv(4096) for _ in range(4)]
+        self.assertEqual(sorted(words), [b"READY=1"] + [b"WATCHDOG=1"] * 3)
+        self.assertEqual(len(children(self.shim.pid)), 3)
+        self.assert_alive()
+        self.shim.signal(signal.SIGTERM)
+        words = [self.manager.recv(4096)]
+        while words[-1] == b"WATCHDOG=1":
+            words.append(self.manager.recv(4096))
+        self.assertEqual(words[-1], b"STOPPING=1")
+        self.assertEqual(self.shim.wait_exit(), 0)
+        self.assertNotEqual(self.is_quiet(), b"STOPPING=1")
+
+    def test_watchdog_of_another_process(self):
+        self.listen(self.in_run("notify"))
+        for variables in ({"WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "0"}):
+            shim = self.managed(env=variables)
+            self.assertEqual(self.manager.recv(4096), b"READY=1")
+            self.assert_alive()
+            self.assertIs(self.is_quiet(), True)
+            shim.stop()
+            self.assertEqual(self.manager.recv(4096), b"STOPPING=1")
+
+    def test_nobody_listens(self):
+        for path, why in ((self.in_run("nobody"), "cannot tell the service manager READY=1: No such file"),
+                          ("relative", "cannot use NOTIFY_SOCKET"), ("/" + "x" * 200, "cannot use NOTIFY_SOCKET")):
+            shim = self.begin(env={"NOTIFY_SOCKET": path})
+            shim.wait_log("warning: " + why)
+            self.assert_alive()
+            shim.stop()
 
 
 if __name__ == "__main__":
