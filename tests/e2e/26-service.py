@@ -98,10 +98,10 @@ class Privileges(ServiceTest):
         other = pwd.getpwnam(OTHER)
         self.begin("user = %s\npid_file = %s" % (OTHER, self.in_run("pid")))
         self.assert_is(other.pw_uid, other.pw_gid, os.getgrouplist(OTHER, other.pw_gid))
-        self.assertNotIn("running as root", self.shim.log())
         self.assert_alive()
         self.shim.signal(signal.SIGTERM)
         self.assertEqual(self.shim.wait_exit(), 0)
+        self.assertNotIn("running as root", self.shim.log())
         self.assertEqual(os.listdir(self.run_folder), [])
 
     def test_all_workers_become_user(self):
@@ -176,6 +176,7 @@ class Privileges(ServiceTest):
         for user, warns in ((OTHER, False), ("www-data", True)):
             self.begin("user = " + user, wrapper=self.as_other(), directory=folder)
             self.assertEqual(status_of(self.shim.pid)["Uid"], [str(self.id_of(OTHER))] * 4)
+            self.shim.wait_log("info: ready: ")
             self.assertEqual("user = www-data is not obeyed: only root can become another user, and this is " + OTHER
                              in self.shim.log(), warns)
             self.assert_alive()
@@ -190,6 +191,7 @@ class Privileges(ServiceTest):
         """Who says so knows."""
         self.begin("user = root")
         self.assert_alive()
+        self.assertEqual(self.shim.stop(), 0)
         self.assertNotIn("warning", self.shim.log())
 
     def script(self, name, text):
@@ -228,6 +230,7 @@ class NotRoot(ServiceTest):
     def test_no_new_privileges(self):
         self.begin()
         self.assertEqual(status_of(self.shim.pid)["NoNewPrivs"], ["1"])
+        self.assertEqual(self.shim.stop(), 0)
         self.assertNotIn("running as root", self.shim.log())
 
 
@@ -420,8 +423,8 @@ class PidFile(ServiceTest):
             with open(self.pid_file, "w") as file:
                 file.write(text)
             self.begin_with_file()
-            self.assertNotIn("warning: pid_file", self.shim.log())
             self.shim.stop()
+            self.assertNotIn("warning: pid_file", self.shim.log())
         self.assertFalse(os.path.exists(self.pid_file))
 
     def test_of_a_living_process(self):
