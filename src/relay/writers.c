@@ -83,7 +83,7 @@ static int judge_group(const struct judge *judge, const char *path, gid_t group)
 #define ACL_ENTRY     8
 #define ACL_BYTES_MAX 4096
 #define ACL_WRITE     2
-enum { ACL_USER = 0x02, ACL_GROUP = 0x08 };
+enum { ACL_USER = 0x02, ACL_OWNING_GROUP = 0x04, ACL_GROUP = 0x08 };
 
 static unsigned load(const unsigned char *bytes, size_t count)
 {
@@ -93,27 +93,39 @@ static unsigned load(const unsigned char *bytes, size_t count)
     return value;
 }
 
-/* The named users and groups; those of the mode are judged by it. */
-static int judge_list(const struct judge *judge, const char *path)
+static int judge_entry(const struct judge *judge, const char *path, gid_t group, const unsigned char *entry)
+{
+    unsigned id = load(entry + 4, 4);
+    if (!(load(entry + 2, 2) & ACL_WRITE))
+        return 0;
+    switch (load(entry, 2)) {
+    case ACL_USER:
+        return may_write(judge, id)
+                   ? 0
+                   : find(judge, path, "another user, by an access control list,", "setfacl -b");
+    case ACL_OWNING_GROUP:
+        return judge_group(judge, path, group);
+    case ACL_GROUP:
+        return judge_group(judge, path, id);
+    default:
+        return 0;
+    }
+}
+
+/* Users by name and groups, of a directory whose mode says that there may be some. */
+static int judge_list(const struct judge *judge, const char *path, gid_t group)
 {
     unsigned char bytes[ACL_BYTES_MAX];
     ssize_t length = getxattr(path, ACL_ATTRIBUTE, bytes, sizeof(bytes));
-    if (length < 0)
-        return errno == ERANGE ? find(judge, path, "whoever its long access control list names", "setfacl -b")
-                               : 0; /* most have none */
+    if (length < 0 && errno == ERANGE)
+        return find(judge, path, "whoever its long access control list names", "setfacl -b");
+    if (length < 0) /* most have none */
+        return judge_group(judge, path, group);
     int rc = 0;
-    for (size_t at = ACL_HEADER; rc == 0 && at + ACL_ENTRY <= (size_t)length; at += ACL_ENTRY) {
-        unsigned tag = load(bytes + at, 2);
-        unsigned id = load(bytes + at + 4, 4);
-        if (!(load(bytes + at + 2, 2) & ACL_WRITE))
-            continue;
-        if (tag == ACL_USER && !may_write(judge, id))
-            rc = find(judge, path, "another user, by an access control list,", "setfacl -b");
-        else if (tag == ACL_GROUP)
-            rc = judge_group(judge, path, id);
-        if (rc > 0)
-            judge->found->remedy = "setfacl -b";
-    }
+    for (size_t at = ACL_HEADER; rc == 0 && at + ACL_ENTRY <= (size_t)length; at += ACL_ENTRY)
+        rc = judge_entry(judge, path, group, bytes + at);
+    if (rc > 0)
+        judge->found->remedy = "setfacl -b";
     return rc;
 }
 
@@ -127,10 +139,7 @@ static int judge_directory(struct judge *judge, const char *path, const struct s
     if (st->st_mode & S_IWOTH)
         return find(judge, path, "every user of this machine", "chmod o-w");
     /* With an access control list these bits are the most that it gives to anybody. */
-    if (!(st->st_mode & S_IWGRP))
-        return 0;
-    int rc = judge_list(judge, path);
-    return rc != 0 ? rc : judge_group(judge, path, st->st_gid);
+    return st->st_mode & S_IWGRP ? judge_list(judge, path, st->st_gid) : 0;
 }
 
 /* The path that is looked at: `at` has been, `rest` has not. */
