@@ -293,17 +293,68 @@ class UnderLighttpd(Launched):
 
 
 class Units(unittest.TestCase):
+    """The unit files, as systemd reads them. It need not run for that."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="realip-units-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        for path in (ETC / "systemd").iterdir():
+            text = path.read_text()
+            self.assertEqual(text.count("/usr/local/bin/fcgi-realip"), path.suffix == ".service")
+            pathlib.Path(self.folder, path.name).write_text(text.replace("/usr/local/bin/fcgi-realip", program()))
+            # An instance of a template is a link to it.
+            if "@" in path.name:
+                os.symlink(path.name, os.path.join(self.folder, path.name.replace("@", "@shop")))
+
+    def analyze(self, *arguments):
+        done = subprocess.run(["systemd-analyze", *arguments], cwd=self.folder, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=PATIENCE)
+        if "unrecognized option" in done.stdout:
+            self.skipTest("systemd is too old for " + " ".join(arguments))
+        return done
+
     @needs("systemd-analyze")
-    def test_units_are_valid(self):
-        with tempfile.TemporaryDirectory() as folder:
-            for name in ("fcgi-realip.service", "fcgi-realip.socket"):
-                text = (ETC / "systemd" / name).read_text()
-                pathlib.Path(folder, name).write_text(text.replace("/usr/local/bin/fcgi-realip", program()))
-            done = subprocess.run(["systemd-analyze", "verify", "--man=no", *(str(path) for path in
-                                   pathlib.Path(folder).iterdir())], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  text=True, timeout=PATIENCE)
+    def test_valid(self):
+        names = sorted(name for name in os.listdir(self.folder) if "@." not in name)
+        self.assertEqual(names, ["fcgi-realip.service", "fcgi-realip.socket", "fcgi-realip@shop.service",
+                                 "fcgi-realip@shop.socket"])
+        done = self.analyze("verify", "--man=no", *("./" + name for name in names))
         about_ours = [line for line in done.stdout.splitlines() if "fcgi-realip" in line]
         self.assertEqual((done.returncode, about_ours), (0, []))
+
+    @needs("systemd-analyze")
+    def test_exposure(self):
+        """1.5 at most, of 10."""
+        for name in ("fcgi-realip.service", "fcgi-realip@shop.service"):
+            done = self.analyze("security", "--offline=true", "--threshold=15", "./" + name)
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertRegex(done.stdout, r"Overall exposure level for \S+: [01]\.\d OK")
+            done = self.analyze("security", "--offline=true", "--threshold=5", "./" + name)
+            self.assertNotEqual(done.returncode, 0, "the limit is not looked at")
+
+    def test_templates_are_the_same(self):
+        """But for the name, and for what the comment in front says."""
+        for kind in ("service", "socket"):
+            one, many = ((ETC / "systemd" / (name + kind)).read_text() for name in ("fcgi-realip.", "fcgi-realip@."))
+            many = many.replace("/%i.", "/fcgi-realip.").replace("@%i", "").replace(" (%i)", "")
+            one, many = ([line for line in text.splitlines() if line[:1] != "#" or "systemctl" not in line]
+                         for text in (one, many))
+            while one[0][:1] == "#":
+                del one[0]
+            while many[0][:1] == "#":
+                del many[0]
+            self.assertEqual(one, many)
+
+    def test_each_restriction_says_what_it_costs(self):
+        """Behind a comment, or in one group with one."""
+        lines = (ETC / "systemd" / "fcgi-realip.service").read_text().splitlines()
+        start = next(i for i, line in enumerate(lines) if line.startswith("# From here on"))
+        settings = 0
+        for i in range(start, len(lines)):
+            if re.match(r"#?[A-Z]\w+=", lines[i]):
+                settings += 1
+                self.assertTrue(lines[i - 1][:1] == "#" or re.match(r"[A-Z]\w+=", lines[i - 1]), lines[i])
+        self.assertGreater(settings, 25)
 
 
 if __name__ == "__main__":
