@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "config/endpoint.h"
+#include "config/header.h"
 #include "config/settings.h"
 #include "config/trust.h"
 
@@ -214,58 +215,16 @@ static void apply_default_header(const struct build *build, size_t number)
     group->header = copy;
 }
 
-static char *make_param(const char *header)
-{
-    char *param = malloc(strlen("HTTP_") + strlen(header) + 1);
-    if (param)
-        policy_header_param(slice_of(header), param);
-    return param;
-}
-
-/*
- * A policy that accepts everything from a proxy with the default header: its names are all those that the
- * shim may manage by itself.
- */
-static struct policy *make_manager(void)
-{
-    struct policy *manager = policy_new();
-    struct group *group = manager ? policy_add_group(manager, SLICE("all")) : NULL;
-    if (group)
-        group->accept = ACCEPT_PROTO | ACCEPT_PORT | ACCEPT_HOST;
-    if (group && policy_compile(manager) == 0)
-        return manager;
-    policy_free(manager);
-    return NULL;
-}
-
 static void check_header(const struct build *build, const char *header, unsigned line,
                          const struct policy *manager)
 {
-    char *param = make_param(header);
-    if (!param) {
-        report(build, true, line, strerror(ENOMEM));
-        return;
-    }
     const char *why = NULL;
-    switch (policy_match_name(manager, slice_of(param)).kind) {
-    case NAME_HTTP_PROXY:
-        why =
-            "clients send this header to redirect the application's own requests (httpoxy), and it is always "
-            "dropped; name the header that holds the client's address";
-        break;
-    case NAME_X_FORWARDED_PROTO:
-    case NAME_X_FORWARDED_PORT:
-    case NAME_X_FORWARDED_HOST:
-    case NAME_HTTP_HOST:
-        why = "this header holds no client's address; name the one that does, and see accept for this one";
-        break;
-    default:
-        break;
-    }
-    if (why)
+    int error = header_judge(manager, header, &why);
+    if (error != 0)
+        report(build, true, line, strerror(-error));
+    else if (why)
         messages_add(build->messages, true, build->config->path, line, "header = \"%s\": %s",
                      value_quote(slice_of(header)).text, why);
-    free(param);
 }
 
 static void check_headers(const struct build *build, const struct policy *manager)
@@ -284,7 +243,7 @@ static bool is_group_header(const struct policy *policy, const char *name)
 {
     bool found = false;
     for (size_t i = 0; i < policy->ngroups && !found; i++) {
-        char *param = make_param(policy->groups[i].header);
+        char *param = header_make_param(policy->groups[i].header);
         found = param && strcmp(param, name) == 0;
         free(param);
     }
@@ -333,7 +292,7 @@ void build_config(struct config *config, struct messages *messages)
     build_shares(config, messages);
     build_process(config, messages);
 
-    struct policy *manager = make_manager();
+    struct policy *manager = header_make_manager();
     if (!manager)
         report(&build, true, 0, strerror(ENOMEM));
     for (size_t i = 0; i < config->policy->ngroups; i++) {
