@@ -1,7 +1,43 @@
 #include "config/header.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+#include "config/values.h"
+
+/* "HTTP_X_REAL_IP" -> "x-real-ip", into out. */
+static void guess_header(struct slice param, char *out)
+{
+    static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t from = strlen("HTTP_");
+    for (size_t i = from; i < param.len; i++) {
+        const char *letter = memchr(upper, param.data[i], sizeof upper - 1);
+        bool first = i == from || param.data[i - 1] == '_';
+        char small = letter && !first ? (char)(param.data[i] - 'A' + 'a') : param.data[i];
+        out[i - from] = param.data[i] == '_' ? '-' : small;
+    }
+    out[param.len - from] = '\0';
+}
+
+bool header_check_name(struct slice text, struct header_fault *fault)
+{
+    const char *why = NULL;
+    if (!value_is_token(text))
+        why = "not a header's name; write the name alone, as in X-Forwarded-For";
+    else if (text.len > HEADER_MAX)
+        why = "too long for a header's name; write one of at most 255 bytes";
+    if (why) {
+        snprintf(fault->why, sizeof fault->why, "%s", why);
+        return false;
+    }
+    if (text.len <= 5 || memcmp(text.data, "HTTP_", 5) != 0)
+        return true;
+    char name[HEADER_MAX + 1];
+    guess_header(text, name);
+    snprintf(fault->why, sizeof fault->why, "a parameter's name; write the header's, %s", name);
+    return false;
+}
 
 char *header_make_param(const char *header)
 {

@@ -1,10 +1,19 @@
 /*
- * Which headers hold no client's address, so that no group may read them.
+ * Header names that a group may read, and those that it may not.
  */
 #ifndef CONFIG_HEADER_H
 #define CONFIG_HEADER_H
 
 #include "realip/policy.h"
+
+#define HEADER_MAX 255 /* bytes of a name */
+
+struct header_fault {
+    char why[HEADER_MAX + 64]; /* "WHY; WHAT TO DO" */
+};
+
+/* Whether the text can be a header's name at all; if not, *fault says why. */
+bool header_check_name(struct slice text, struct header_fault *fault);
 
 /*
  * A policy that accepts everything from a proxy with the default header: its names are all those that the

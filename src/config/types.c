@@ -3,11 +3,10 @@
 #include <stdlib.h>
 
 #include "config/account.h"
+#include "config/header.h"
 
 /* Column up to which lists are printed on one line. */
 #define PRINT_WIDTH 100
-
-#define HEADER_MAX 255
 
 /* The group of a field of struct group. */
 #define GROUP_OF(setting, field)       ((struct group *)((char *)(field) - (setting)->offset))
@@ -246,38 +245,13 @@ const struct setting_type type_path = {.name = "path", .parse = parse_whole, .pr
 
 /* Header names */
 
-/* "HTTP_X_REAL_IP" -> "x-real-ip", into out. */
-static void guess_header(struct slice param, char *out)
-{
-    static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    size_t from = strlen("HTTP_");
-    for (size_t i = from; i < param.len; i++) {
-        const char *letter = memchr(upper, param.data[i], sizeof upper - 1);
-        bool first = i == from || param.data[i - 1] == '_';
-        char small = letter && !first ? (char)(param.data[i] - 'A' + 'a') : param.data[i];
-        out[i - from] = param.data[i] == '_' ? '-' : small;
-    }
-    out[param.len - from] = '\0';
-}
-
 static void parse_header(const struct setting *setting, const struct setting_place *place, void *field,
                          struct slice text)
 {
     char **header = field;
-    if (!value_is_token(text)) {
-        fail(setting, place, text, "not a header's name; write the name alone, as in X-Forwarded-For");
-        return;
-    }
-    if (text.len > HEADER_MAX) {
-        fail(setting, place, text, "too long for a header's name; write one of at most 255 bytes");
-        return;
-    }
-    if (text.len > 5 && memcmp(text.data, "HTTP_", 5) == 0) {
-        char name[HEADER_MAX + 1];
-        char why[HEADER_MAX + 64];
-        guess_header(text, name);
-        snprintf(why, sizeof why, "a parameter's name; write the header's, %s", name);
-        fail(setting, place, text, why);
+    struct header_fault fault;
+    if (!header_check_name(text, &fault)) {
+        fail(setting, place, text, fault.why);
         return;
     }
     char *copy = strndup(text.data, text.len);
