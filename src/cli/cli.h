@@ -36,6 +36,7 @@ int cli_check(int argc, char **argv);
 int cli_explain(int argc, char **argv);
 int cli_whoami(int argc, char **argv);
 int cli_cgi(int argc, char **argv);
+int cli_import(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
 /* The program's argv where a #! line holds the command cgi and its options in one argument, see cli/cgi.h. */

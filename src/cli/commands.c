@@ -21,6 +21,8 @@ const struct command cli_commands[] = {
      "as a CGI program: rewrite the environment, then become PROGRAM"},
     {"whoami", cli_whoami, "[-l ADDRESS] [-n THREADS]",
      "a small FastCGI or CGI application that shows the parameters it was given"},
+    {"import", cli_import, "nginx|apache|lighttpd|f5 FILE",
+     "print an INI with the trusted proxies of another server's configuration; FILE may be -"},
     {"help", cli_help, "[COMMAND]", "say more about a command"},
     {NULL, NULL, NULL, NULL},
 };
