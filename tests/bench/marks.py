@@ -30,6 +30,9 @@ MARKS = (
     Mark("inprocess", "in-process middleware: requests a second to the bare libfcgi application", "at least", 0.98),
     Mark("cgi 2", "CGI programs, 2 at a time: requests a second to fcgiwrap's", "at least", 1.15),
     Mark("cgi 8", "CGI programs, 8 at a time: requests a second to fcgiwrap's", "at least", 1.30),
+    Mark("workers kept/32", "two workers, requests a second to one's: 32 kept connections", "report"),
+    Mark("workers kept/256", "the same with 256 kept connections", "report"),
+    Mark("workers reconnect/256", "the same, front reconnects each time, 256 at a time", "report"),
 )
 
 
