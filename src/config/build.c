@@ -14,6 +14,7 @@ struct build {
     struct config *config;
     struct config_source *source;
     struct messages *messages;
+    struct messages *of_files; /* what is wrong with trust files */
 };
 
 static void report(const struct build *build, bool error, unsigned line, const char *text)
@@ -30,12 +31,45 @@ static unsigned find_line(const struct build *build, const struct proxy_source *
 
 /* Endpoints */
 
+/* Adds what the configuration in force made of the same text, if it had it. */
+static bool keep_endpoints(const struct build *build, const char *text, bool listening,
+                           struct endpoint **list, size_t *count)
+{
+    const struct config *old = build->source->old;
+    const struct endpoint *kept = listening ? old->listen.addresses : old->upstream.addresses;
+    size_t nkept = listening ? old->listen.naddresses : old->upstream.naddresses;
+    size_t before = *count;
+    struct endpoint_fault fault;
+    for (size_t i = 0; i < nkept; i++) {
+        if (strcmp(kept[i].text, text) == 0 && !endpoint_add_copy(&kept[i], list, count, &fault))
+            return false;
+    }
+    return *count > before;
+}
+
+/* The text's endpoints; those of a name that could be resolved before, and now cannot, are what they were. */
+static bool find_endpoints(const struct build *build, const struct word *word, bool listening,
+                           struct endpoint **list, size_t *count, struct endpoint_fault *fault)
+{
+    bool frozen = build->source->memory.frozen;
+    if (frozen && keep_endpoints(build, word->text, listening, list, count))
+        return true;
+    if (endpoint_add(slice_of(word->text), listening, list, count, fault))
+        return true;
+    if (!build->source->old || !keep_endpoints(build, word->text, listening, list, count))
+        return false;
+    messages_add(build->messages, false, build->config->path, word->line,
+                 "address = \"%s\": %.*s; it keeps the addresses that it had",
+                 value_quote(slice_of(word->text)).text, (int)strcspn(fault->text, ";"), fault->text);
+    return true;
+}
+
 static void add_endpoint(const struct build *build, const struct word *word, bool listening,
                          struct endpoint **list, size_t *count)
 {
     struct endpoint_fault fault;
     size_t before = *count;
-    bool fine = endpoint_add(slice_of(word->text), listening, list, count, &fault);
+    bool fine = find_endpoints(build, word, listening, list, count, &fault);
     for (size_t i = before; fine && i < *count; i++) {
         for (size_t j = 0; fine && j < before; j++) {
             if (!endpoint_equal(&(*list)[i], &(*list)[j]))
@@ -110,8 +144,12 @@ static int add_client(void *user, const struct cidr *block)
 static struct trust_list make_list(const struct build *build, const char *key,
                                    int (*add)(void *, const struct cidr *), void *user)
 {
-    return (struct trust_list){
-        .add = add, .user = user, .key = key, .messages = build->messages, .file = build->config->path};
+    return (struct trust_list){.add = add,
+                               .user = user,
+                               .key = key,
+                               .memory = &build->source->memory,
+                               .messages = build->messages,
+                               .file = build->config->path};
 }
 
 static void add_entries(struct trust_list *list, const struct words *words)
@@ -188,6 +226,7 @@ static void build_group(const struct build *build, size_t number)
     struct trust_list list = make_list(build, "trust", trust_block, &target);
     list.trusting = true;
     add_entries(&list, &proxy->trust);
+    list.messages = build->of_files;
     for (size_t i = 0; i < proxy->trust_files.count; i++)
         add_file(build, &list, &proxy->trust_files.list[i]);
 
@@ -281,9 +320,9 @@ static void check_select(const struct build *build, size_t number)
             "use recursive unless a proxy removes what clients send");
 }
 
-void build_config(struct config *config, struct messages *messages)
+void build_config(struct config *config, struct messages *messages, struct messages *of_files)
 {
-    const struct build build = {config, config->source, messages};
+    const struct build build = {config, config->source, messages, of_files};
     size_t before = messages->errors;
     build_listen(&build);
     build_clients(&build);

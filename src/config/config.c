@@ -275,29 +275,54 @@ static struct config *config_new(const char *path)
     config->path = strdup(path);
     config->policy = policy_new();
     config->source = calloc(1, sizeof *config->source);
-    if (config->source)
-        config->source->folder = find_folder(path);
-    if (!config->path || !config->policy || !config->source || !config->source->folder) {
+    if (!config->path || !config->policy || !config->source) {
         config_free(config);
         return NULL;
     }
     return config;
 }
 
+static void read_lines(struct config *config, struct lines *lines)
+{
+    struct load load = {.config = config, .place = {lines->messages, config->path, 0}};
+    const struct ini_visitor visitor = {on_section, on_value, &load};
+    ini_read(lines, &visitor);
+    report_empty(&load);
+}
+
 static void read_file(struct config *config, struct messages *messages)
 {
     struct lines lines;
     int error = lines_open(&lines, config->path, messages);
+    lines.copy = &config->source->text;
     if (error != 0) {
         messages_add(messages, true, config->path, 0, "cannot read the configuration: %s",
                      lines_reason(error));
     } else {
-        struct load load = {.config = config, .place = {messages, config->path, 0}};
-        const struct ini_visitor visitor = {on_section, on_value, &load};
-        ini_read(&lines, &visitor);
-        report_empty(&load);
-        build_config(config, messages);
+        read_lines(config, &lines);
+        build_config(config, messages, messages);
     }
+    lines_close(&lines);
+}
+
+/* The text of the configuration in force, once more. */
+static void read_text(struct config *config, struct messages *messages, struct messages *of_files)
+{
+    const struct lines_text *text = &config->source->old->source->text;
+    struct lines_text *copy = &config->source->text;
+    struct lines lines;
+    copy->data = malloc(text->len + 1);
+    if (!copy->data) {
+        messages_add(messages, true, config->path, 0, "out of memory");
+        return;
+    }
+    copy->room = text->len + 1;
+    copy->len = text->len;
+    if (text->len > 0)
+        memcpy(copy->data, text->data, text->len);
+    lines_open_text(&lines, config->path, (struct slice){copy->data, copy->len}, messages);
+    read_lines(config, &lines);
+    build_config(config, messages, of_files);
     lines_close(&lines);
 }
 
@@ -306,24 +331,81 @@ struct config *config_load(const char *path, struct messages *messages)
     return config_load_command(path, NULL, messages);
 }
 
-struct config *config_load_command(const char *path, char *const *command, struct messages *messages)
+/* What all ways of loading begin with; NULL after a message. */
+static struct config *begin(const char *path, const char *folder, char *const *command,
+                            struct messages *messages)
 {
-    size_t before = messages->errors;
-    size_t from = messages->count;
     struct config *config = config_new(path);
-    if (!config) {
+    struct config_source *source = config ? config->source : NULL;
+    if (source) {
+        source->folder = folder ? strdup(folder) : find_folder(path);
+        source->given_command = command ? command_copy(command) : NULL;
+    }
+    if (!source || !source->folder || (command && !source->given_command)) {
         messages_add(messages, true, path, 0, "out of memory");
+        config_free(config);
         return NULL;
     }
-    config->source->given_command = command;
     settings_set_defaults(config, messages);
-    read_file(config, messages);
-    config->source->given_command = NULL;
-    messages_sort(messages, from);
-    if (messages->errors == before)
+    return config;
+}
+
+static void set_old(const struct config *config, const struct config *old, bool frozen)
+{
+    config->source->old = old;
+    config->source->memory.old = old ? &old->source->memory : NULL;
+    config->source->memory.frozen = frozen;
+}
+
+/* The configuration, or NULL after errors. */
+static struct config *finish(struct config *config, bool failed)
+{
+    set_old(config, NULL, false);
+    if (!failed)
         return config;
     config_free(config);
     return NULL;
+}
+
+static struct config *load(const char *path, char *const *command, const struct config *old,
+                           struct messages *messages)
+{
+    size_t before = messages->errors;
+    size_t from = messages->count;
+    struct config *config = begin(path, NULL, command, messages);
+    if (!config)
+        return NULL;
+    set_old(config, old, false);
+    read_file(config, messages);
+    messages_sort(messages, from);
+    return finish(config, messages->errors > before);
+}
+
+struct config *config_load_command(const char *path, char *const *command, struct messages *messages)
+{
+    return load(path, command, NULL, messages);
+}
+
+struct config *config_load_again(const struct config *old, struct messages *messages)
+{
+    return load(old->path, old->source->given_command, old, messages);
+}
+
+struct config *config_load_trust(const struct config *old, struct messages *messages)
+{
+    struct messages of_text = {0}; /* what it says was said when it was loaded */
+    struct config *config = begin(old->path, old->source->folder, old->source->given_command, messages);
+    if (!config)
+        return NULL;
+    set_old(config, old, true);
+    read_text(config, &of_text, messages);
+    bool failed = of_text.errors > 0;
+    for (size_t i = 0; i < of_text.count; i++) {
+        if (of_text.list[i].error)
+            messages_add(messages, true, of_text.list[i].text, 0, "the trust files cannot be read again");
+    }
+    messages_free(&of_text);
+    return finish(config, failed);
 }
 
 static void free_source(struct config_source *source)
@@ -344,6 +426,9 @@ static void free_source(struct config_source *source)
     words_free(&source->allow);
     words_free(&source->deny);
     words_free(&source->pid_file);
+    memory_free(&source->memory);
+    command_free(source->given_command);
+    free(source->text.data);
     free(source->proxies);
     free(source->default_header);
     free(source->folder);

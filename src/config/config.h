@@ -96,6 +96,43 @@ struct config *config_load(const char *path, struct messages *messages);
  */
 struct config *config_load_command(const char *path, char *const *command, struct messages *messages);
 
+/*
+ * Reads the file of a configuration that is in force again, and checks it just so, but what may fail for a
+ * while does no harm: a host name that cannot be resolved keeps the addresses that it has in old, and an
+ * empty trust file its list, with warnings. What [listen] and [process] say is not to be used, see
+ * config_keep_fixed. Only reads old, so that others may do so as well. NULL after any error.
+ */
+struct config *config_load_again(const struct config *old, struct messages *messages);
+
+/*
+ * The configuration in force, with its trust files read again; all the rest, also the addresses of host
+ * names, is as in old, whatever the file says now. A trust file that is missing, empty or wrong keeps the
+ * list that it has in old: what is wrong is said, and is no reason to fail. Only reads old. NULL if something
+ * else goes wrong, as memory.
+ */
+struct config *config_load_trust(const struct config *old, struct messages *messages);
+
+/*
+ * Puts what old has in [listen] and [process] into the new configuration; each setting that says something
+ * else there gets a warning. old gets the other's settings in return: it is only good for being freed.
+ */
+void config_keep_fixed(struct config *config, struct config *old, struct messages *messages);
+
+/* A trust file, as far as the configuration knows it. */
+struct config_trust_file {
+    const char *path; /* absolute; the configuration's */
+    size_t entries;   /* addresses and blocks that are in force */
+    bool changed;     /* they are not those that old has */
+    bool touched;     /* what stands at path now is not what was read */
+};
+
+/*
+ * The trust files, each once, by their number from 0. False: there are no more. old: to compare with, or
+ * NULL: nothing is `changed`. Asks the file system for `touched`.
+ */
+bool config_find_trust_file(const struct config *config, size_t number, const struct config *old,
+                            struct config_trust_file *file);
+
 /* The line in which the file first gives a setting, for messages; 0: nowhere. Not for those of [proxy NAME].
  */
 unsigned config_find_line(const struct config *config, const char *section, const char *key);

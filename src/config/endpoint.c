@@ -143,6 +143,12 @@ bool endpoint_add(struct slice text, bool listening, struct endpoint **list, siz
     return add_name(text, host, port, list, count, fault);
 }
 
+bool endpoint_add_copy(const struct endpoint *endpoint, struct endpoint **list, size_t *count,
+                       struct endpoint_fault *fault)
+{
+    return append(list, count, slice_of(endpoint->text), &endpoint->address, endpoint->length, fault);
+}
+
 bool endpoint_is_local(const struct endpoint *endpoint)
 {
     if (endpoint->address.ss_family == AF_INET) {

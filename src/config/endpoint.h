@@ -19,6 +19,10 @@ struct endpoint_fault {
 bool endpoint_add(struct slice text, bool listening, struct endpoint **list, size_t *count,
                   struct endpoint_fault *fault);
 
+/* Appends a copy. False without memory, and *fault filled. */
+bool endpoint_add_copy(const struct endpoint *endpoint, struct endpoint **list, size_t *count,
+                       struct endpoint_fault *fault);
+
 /* A unix socket, or a TCP address that other machines cannot reach. */
 bool endpoint_is_local(const struct endpoint *endpoint);
 

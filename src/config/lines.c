@@ -15,13 +15,12 @@ int lines_open(struct lines *lines, const char *path, struct messages *messages)
     if (fd < 0)
         return -errno;
 
-    struct stat status;
     int error = 0;
-    if (fstat(fd, &status) != 0)
+    if (fstat(fd, &lines->status) != 0)
         error = -errno;
-    else if (S_ISDIR(status.st_mode))
+    else if (S_ISDIR(lines->status.st_mode))
         error = -EISDIR;
-    else if (!S_ISREG(status.st_mode))
+    else if (!S_ISREG(lines->status.st_mode))
         error = -EINVAL;
     if (error == 0) {
         lines->file = fdopen(fd, "r");
@@ -31,6 +30,11 @@ int lines_open(struct lines *lines, const char *path, struct messages *messages)
     if (error != 0)
         close(fd);
     return error;
+}
+
+void lines_open_text(struct lines *lines, const char *path, struct slice text, struct messages *messages)
+{
+    *lines = (struct lines){.path = path, .messages = messages, .rest = text};
 }
 
 const char *lines_reason(int error)
@@ -79,20 +83,55 @@ static bool report_control(const struct lines *lines, struct slice text)
     return false;
 }
 
-bool lines_next(struct lines *lines, struct line *line)
+/* False without memory. */
+static bool add_copy(struct lines_text *copy, struct slice text)
+{
+    if (copy->room - copy->len < text.len) {
+        size_t room = 2 * copy->room + text.len;
+        char *data = realloc(copy->data, room);
+        if (!data)
+            return false;
+        copy->data = data;
+        copy->room = room;
+    }
+    memcpy(copy->data + copy->len, text.data, text.len);
+    copy->len += text.len;
+    return true;
+}
+
+/* With its end. False at the end, or after a message. */
+static bool read_line(struct lines *lines, struct slice *text)
 {
     errno = 0;
     ssize_t length = getline(&lines->buffer, &lines->size, lines->file);
-    if (length < 0) {
-        /* getline says -1 for the end, for a read error and for want of memory alike. */
-        if (ferror(lines->file) || !feof(lines->file))
-            messages_add(lines->messages, true, lines->path, lines->number,
-                         "cannot read on after this line: %s", strerror(errno));
+    *text = (struct slice){lines->buffer, length < 0 ? 0 : (size_t)length};
+    if (length >= 0 && (!lines->copy || add_copy(lines->copy, *text)))
+        return true;
+    /* getline says -1 for the end, for a read error and for want of memory alike. */
+    if (length >= 0 || ferror(lines->file) || !feof(lines->file))
+        messages_add(lines->messages, true, lines->path, lines->number, "cannot read on after this line: %s",
+                     strerror(errno));
+    return false;
+}
+
+static bool cut_line(struct lines *lines, struct slice *text)
+{
+    struct slice rest = lines->rest;
+    if (rest.len == 0)
         return false;
-    }
+    const char *end = memchr(rest.data, '\n', rest.len);
+    *text = slice_part(rest, 0, end ? (size_t)(end - rest.data) + 1 : rest.len);
+    lines->rest = slice_part(rest, text->len, rest.len);
+    return true;
+}
+
+bool lines_next(struct lines *lines, struct line *line)
+{
+    struct slice text;
+    if (!(lines->file ? read_line(lines, &text) : cut_line(lines, &text)))
+        return false;
     lines->number++;
 
-    struct slice text = {lines->buffer, (size_t)length};
     if (lines->number == 1 && is_utf16(text)) {
         messages_add(lines->messages, true, lines->path, 0,
                      "the file is in UTF-16; save it as UTF-8 or plain text");

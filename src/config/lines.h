@@ -2,13 +2,22 @@
  * A text file, line by line: lines of any length, UTF-8 byte order mark and CRLF taken away, nothing
  * unprintable.
  *
- * The file is opened once, so what was checked is what is read. Not thread-safe.
+ * The file is opened once, so what was checked is what is read. A text that was read before can be read
+ * again from memory. Not thread-safe.
  */
 #ifndef CONFIG_LINES_H
 #define CONFIG_LINES_H
 
+#include <sys/stat.h>
+
 #include "base/slice.h"
 #include "config/messages.h"
+
+/* A text that grows; starts as {0}. */
+struct lines_text {
+    char *data;
+    size_t len, room;
+};
 
 struct line {
     struct slice text; /* without its end; good until the next call */
@@ -16,8 +25,11 @@ struct line {
 };
 
 struct lines {
-    FILE *file;
-    const char *path; /* the caller's, for messages */
+    FILE *file;              /* or NULL: a text in memory */
+    struct slice rest;       /* of that text */
+    struct stat status;      /* of the file */
+    struct lines_text *copy; /* gets all that is read; NULL: nothing does */
+    const char *path;        /* the caller's, for messages */
     struct messages *messages;
     char *buffer;
     size_t size;
@@ -26,6 +38,9 @@ struct lines {
 
 /* 0, or a negative errno; -EISDIR for a folder, -EINVAL for anything else that is not a regular file. */
 int lines_open(struct lines *lines, const char *path, struct messages *messages);
+
+/* The same for a text, which stays the caller's. */
+void lines_open_text(struct lines *lines, const char *path, struct slice text, struct messages *messages);
 
 /* What lines_open's result means, for people. */
 const char *lines_reason(int error);

@@ -37,8 +37,13 @@ bool origin_find(const struct config *config, size_t group, const struct address
     const struct proxy_source *proxy = &config->source->proxies[group];
     struct search search = {.address = address, .here = {.file = config->path}, .best = origin};
     struct messages unheard = {0}; /* loading has said it all */
-    struct trust_list list = {
-        .add = look_at_block, .user = &search, .key = "trust", .messages = &unheard, .file = config->path};
+    struct memory memory = {.old = &config->source->memory, .frozen = true};
+    struct trust_list list = {.add = look_at_block,
+                              .user = &search,
+                              .key = "trust",
+                              .memory = &memory,
+                              .messages = &unheard,
+                              .file = config->path};
     for (size_t i = 0; i < proxy->trust.count; i++) {
         const struct word *word = &proxy->trust.list[i];
         list.line = search.here.line = word->line;
@@ -52,6 +57,7 @@ bool origin_find(const struct config *config, size_t group, const struct address
         search.here.file = word->text;
         trust_add_file(&list, word->text, slice_of(word->text));
     }
+    memory_free(&memory);
     messages_free(&unheard);
     return search.found;
 }

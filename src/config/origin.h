@@ -15,8 +15,8 @@ struct origin {
 };
 
 /*
- * Reads the group's lists again (host names are resolved, trust files opened): for explanations, never for
- * decisions. False if nothing in them holds the address.
+ * Reads the group's lists again (trust files are opened, host names have the addresses that they had): for
+ * explanations, never for decisions. False if nothing in them holds the address.
  */
 bool origin_find(const struct config *config, size_t group, const struct address *address,
                  struct origin *origin);

@@ -5,6 +5,8 @@
 #define CONFIG_SOURCE_H
 
 #include "config/config.h"
+#include "config/lines.h"
+#include "config/memory.h"
 
 #define SETTINGS_MAX 64 /* rows of the settings table */
 
@@ -28,7 +30,10 @@ struct proxy_source {
 };
 
 struct config_source {
-    char *folder; /* of the file: absolute, without "/" at its end */
+    struct lines_text text; /* the whole file */
+    struct memory memory;
+    const struct config *old; /* while this is loaded in its place, else NULL */
+    char *folder;             /* of the file: absolute, without "/" at its end */
     struct words listen_addresses;
     struct words allowed_clients;
     struct words upstream_address;
@@ -36,8 +41,8 @@ struct config_source {
     struct words cgi;     /* the same */
     struct words cgi_root;
     struct words environment;
-    char *const *given_command; /* what goes before all of [upstream]; not ours; NULL: none */
-    unsigned kind;              /* of [upstream]: FOR_ADDRESS and so on; all of them: it does not say */
+    char **given_command; /* what goes before all of [upstream]; NULL: none */
+    unsigned kind;        /* of [upstream]: FOR_ADDRESS and so on; all of them: it does not say */
     struct words allow;
     struct words deny;
     struct words pid_file;
@@ -47,8 +52,11 @@ struct config_source {
     size_t nproxies;
 };
 
-/* The second half of loading: turns words into addresses and checks what several settings say together. */
-void build_config(struct config *config, struct messages *messages);
+/*
+ * The second half of loading: turns words into addresses and checks what several settings say together. What
+ * there is to say about trust files goes to of_files, which may be the same.
+ */
+void build_config(struct config *config, struct messages *messages, struct messages *of_files);
 
 /* Its part for [upstream], once its address is built: which kind it is, and what does not fit that kind. */
 void build_upstream(struct config *config, struct messages *messages);

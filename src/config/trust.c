@@ -1,7 +1,6 @@
 #include "config/trust.h"
 
 #include "config/lines.h"
-#include "config/resolve.h"
 #include "config/values.h"
 
 #define ENTRY_FORMS                                                                                          \
@@ -73,18 +72,23 @@ static bool add_word(struct trust_list *list, struct slice entry)
 
 static void add_name(struct trust_list *list, struct slice entry)
 {
-    struct resolved resolved;
-    if (!resolve_name(entry, &resolved)) {
+    const char *trouble;
+    const struct resolved *resolved = memory_resolve(list->memory, entry, &trouble);
+    if (!resolved) {
         messages_add(list->messages, true, list->file, list->line,
                      "%s = \"%s\": cannot resolve the host name: %s; " ENTRY_FORMS, list->key,
-                     value_quote(entry).text, resolved.why);
+                     value_quote(entry).text, trouble);
         return;
     }
-    for (size_t i = 0; i < resolved.count; i++) {
-        struct cidr block = {resolved.list[i], resolved.list[i].kind == ADDRESS_V4 ? 32 : 128};
+    if (trouble)
+        messages_add(list->messages, false, list->file, list->line,
+                     "%s = \"%s\": cannot resolve the host name: %s; it keeps the addresses that it had",
+                     list->key, value_quote(entry).text, trouble);
+    for (size_t i = 0; i < resolved->count; i++) {
+        const struct address *address = &resolved->list[i];
+        struct cidr block = {*address, address->kind == ADDRESS_V4 ? 32 : 128};
         add_block(list, entry, &block);
     }
-    resolve_free(&resolved);
 }
 
 /* What is wrong with an entry that is of no kind. */
@@ -172,34 +176,99 @@ static size_t add_line(struct trust_list *list, struct slice text)
     return entries;
 }
 
-void trust_add_file(const struct trust_list *list, const char *path, struct slice written)
+static int collect_block(void *user, const struct cidr *block)
 {
-    struct lines lines;
-    struct line line;
-    int error = lines_open(&lines, path, list->messages);
-    if (error != 0) {
-        messages_add(list->messages, true, list->file, list->line, "trust_file = \"%s\": cannot read %s: %s",
-                     value_quote(written).text, path, lines_reason(error));
-        lines_close(&lines);
-        return;
-    }
+    return memory_add_block(user, block);
+}
 
+static void read_lines(const struct trust_list *list, struct lines *lines, struct slice written,
+                       struct memory_blocks *blocks)
+{
     struct trust_list inner = *list;
+    struct line line;
+    inner.add = collect_block;
+    inner.user = blocks;
     inner.key = "trust";
-    inner.file = path;
-    list->messages->within = list->line;
+    inner.file = lines->path;
     size_t entries = 0;
     size_t errors = list->messages->errors;
-    while (lines_next(&lines, &line)) {
-        inner.line = lines.number;
+    while (lines_next(lines, &line)) {
+        inner.line = lines->number;
         if (!line.bad)
             entries += add_line(&inner, line.text);
     }
-    list->messages->within = 0;
+    if (entries > 0 || list->messages->errors > errors)
+        return;
+    bool kept = memory_find_file(list->memory->old, lines->path);
+    messages_add(list->messages, !kept, list->file, list->line,
+                 "trust_file = \"%s\": %s holds no entry; write the proxies' addresses into it, one a line",
+                 value_quote(written).text, lines->path);
+}
+
+/* Its blocks, as far as they are usable; what is wrong with it is in the list's messages. */
+static void read_file(const struct trust_list *list, const char *path, struct slice written,
+                      struct memory_blocks *blocks, struct memory_stamp *stamp)
+{
+    struct lines lines;
+    int error = lines_open(&lines, path, list->messages);
+    if (error == 0) {
+        *stamp = memory_stamp(&lines.status);
+        list->messages->within = list->line;
+        read_lines(list, &lines, written, blocks);
+        list->messages->within = 0;
+    } else {
+        *stamp = memory_stamp_path(path);
+        messages_add(list->messages, true, list->file, list->line, "trust_file = \"%s\": cannot read %s: %s",
+                     value_quote(written).text, path, lines_reason(error));
+    }
     lines_close(&lines);
-    if (entries == 0 && list->messages->errors == errors)
-        messages_add(
-            list->messages, true, list->file, list->line,
-            "trust_file = \"%s\": %s holds no entry; write the proxies' addresses into it, one a line",
-            value_quote(written).text, path);
+}
+
+/* What was read of it is of no use: back to what it was before. */
+static void keep_file(const struct trust_list *list, const struct memory_file *old, struct memory_blocks *now)
+{
+    memory_free_blocks(now);
+    if (memory_copy_blocks(now, &old->blocks) < 0) {
+        messages_add(list->messages, true, list->file, list->line, "%s: out of memory", old->path);
+        return;
+    }
+    list->messages->within = list->line;
+    messages_add(list->messages, false, old->path, 0,
+                 "its old list of %zu addresses and blocks stays in force", now->count);
+    list->messages->within = 0;
+}
+
+/* Reads a file that this load has not read yet. NULL if that gives no list. */
+static const struct memory_file *learn_file(const struct trust_list *list, const char *path,
+                                            struct slice written)
+{
+    const struct memory_file *old = memory_find_file(list->memory->old, path);
+    struct memory_blocks blocks = {0};
+    struct memory_stamp stamp;
+    size_t errors = list->messages->errors;
+    read_file(list, path, written, &blocks, &stamp);
+    bool failed = list->messages->errors > errors;
+    if (old && (blocks.count == 0 || failed) && (!failed || list->memory->frozen))
+        keep_file(list, old, &blocks);
+    else if (failed)
+        memory_free_blocks(&blocks);
+    if (blocks.count == 0)
+        return NULL;
+    if (memory_add_file(list->memory, path, &stamp, &blocks) == 0)
+        return memory_find_file(list->memory, path);
+    messages_add(list->messages, true, list->file, list->line, "%s: out of memory", path);
+    return NULL;
+}
+
+void trust_add_file(const struct trust_list *list, const char *path, struct slice written)
+{
+    const struct memory_file *file = memory_find_file(list->memory, path);
+    if (!file)
+        file = learn_file(list, path, written);
+    for (size_t i = 0; file && i < file->blocks.count; i++) {
+        if (list->add(list->user, &file->blocks.list[i]) == 0)
+            continue;
+        messages_add(list->messages, true, list->file, list->line, "%s: out of memory", path);
+        return;
+    }
 }

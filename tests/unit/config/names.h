@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ static const struct {
 };
 
 static unsigned lookups; /* how many names were asked for */
+static bool names_fail;  /* the name servers do not answer */
 
 static struct addrinfo *make_info(const char *text, struct addrinfo *next)
 {
@@ -49,6 +51,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     (void)service;
     (void)hints;
     lookups++;
+    if (names_fail)
+        return EAI_AGAIN;
     for (size_t i = 0; i < sizeof known_names / sizeof *known_names; i++) {
         if (strcmp(name, known_names[i].name) != 0)
             continue;
