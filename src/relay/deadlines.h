@@ -2,8 +2,9 @@
  * Time limits by the thousand.
  *
  * Each kind of limit lasts equally long for everybody, so its waiting list stays in order by appending: to
- * start or stop one is a few pointer writes, no system call and no heap. The loop asks how long it may wait,
- * and says when to expire. Not thread-safe: belongs to its loop.
+ * start or stop one is a few pointer writes, no system call and no heap. Where its duration changes, those
+ * that run stay in a list of their own. The loop asks how long it may wait, and says when to expire. Not
+ * thread-safe: belongs to its loop.
  */
 #ifndef RELAY_DEADLINES_H
 #define RELAY_DEADLINES_H
@@ -44,13 +45,18 @@ struct deadlines {
     uv_loop_t *loop;
     uint64_t next; /* loop time in ms at which one may expire; 0: none runs */
     uint64_t lasts[DEADLINE_KINDS];
-    struct deadline lists[DEADLINE_KINDS];                                   /* circular, with a sentinel */
+    struct deadline lists[DEADLINE_KINDS]; /* circular, with a sentinel */
+    struct deadline older[DEADLINE_KINDS]; /* the same: of durations before the last change */
     void (*expired)(struct deadlines *deadlines, struct deadline *deadline); /* it is stopped already */
 };
 
-/* All durations start as 0, which means: never expires. Set lasts[] (ms) before the first start. */
+/* All durations start as 0, which means: never expires. Set lasts[] (ms) before the first start, and use
+ * deadlines_change later. */
 void deadlines_open(struct deadlines *deadlines, uv_loop_t *loop,
                     void (*expired)(struct deadlines *, struct deadline *));
+
+/* From now on a kind lasts so many ms, or for ever (0); those that run keep their time. */
+void deadlines_change(struct deadlines *deadlines, enum deadline_kind kind, uint64_t lasts);
 
 /* How long until one may expire, in ms; -1: none runs. */
 int deadlines_timeout(const struct deadlines *deadlines);

@@ -140,6 +140,33 @@ static void test_what_is_due_later_stays(void **state)
     deadline_stop(&b);
 }
 
+static void test_a_change_leaves_those_that_run(void **state)
+{
+    (void)state;
+    struct deadline a = {0}, b = {0}, c = {0}, d = {0}, e = {0};
+    deadlines_change(&deadlines, DEADLINE_READ, 60);
+    deadline_start(&deadlines, &a, DEADLINE_READ);
+    deadlines_change(&deadlines, DEADLINE_READ, 20);
+    deadline_start(&deadlines, &b, DEADLINE_READ);
+    deadlines_change(&deadlines, DEADLINE_READ, 40);
+    deadline_start(&deadlines, &c, DEADLINE_READ);
+    uint64_t now = uv_now(&loop);
+    assert_int_equal(a.at, now + 60);
+    assert_int_equal(b.at, now + 20);
+    assert_int_equal(c.at, now + 40);
+    deadlines_change(&deadlines, DEADLINE_READ, 0);
+    deadline_start(&deadlines, &d, DEADLINE_READ);
+    assert_false(deadline_runs(&d, DEADLINE_READ));
+    deadlines_change(&deadlines, DEADLINE_READ, 10);
+    deadline_start(&deadlines, &e, DEADLINE_READ);
+    deadline_stop(&c);
+    run_all();
+    assert_int_equal(nexpired, 3);
+    assert_ptr_equal(expired[0], &e);
+    assert_ptr_equal(expired[1], &b);
+    assert_ptr_equal(expired[2], &a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -148,6 +175,7 @@ int main(void)
         TEST(test_expire_in_order_of_time),        TEST(test_stopped_does_not_expire),
         TEST(test_starting_again_counts_from_now), TEST(test_may_start_again_while_expiring),
         TEST(test_no_duration_never_expires),      TEST(test_what_is_due_later_stays),
+        TEST(test_a_change_leaves_those_that_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
