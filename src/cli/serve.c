@@ -52,16 +52,16 @@ static int run(const struct arguments *arguments, const struct inherited *inheri
     struct config *config = load(arguments);
     if (!config)
         return CLI_FAILED;
+    if (config->upstream.kind != UPSTREAM_NONE && (config->listen.naddresses > 0 || inherited->count > 0))
+        return serve_run(config, inherited);
     int status = CLI_FAILED;
     if (config->listen.naddresses == 0 && inherited->count == 0)
         status = cli_usage_error("serve", "%s: no place to listen; write a [listen] section with an address",
                                  arguments->path);
-    else if (config->upstream.kind == UPSTREAM_NONE)
+    else
         cli_error("%s: no application to send to; write an [upstream] section with its address, or the "
                   "command that starts it",
                   arguments->path);
-    else
-        status = serve_run(config, inherited);
     config_free(config);
     return status;
 }
@@ -90,5 +90,6 @@ int cli_serve(int argc, char **argv)
     if (inherited.count == 0 && getenv("GATEWAY_INTERFACE"))
         return cli_serve_cgi(arguments.path, arguments.application != NULL);
     inherit_forget();
+    serve_hold_hangup();
     return run(&arguments, &inherited);
 }

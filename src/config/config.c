@@ -377,6 +377,12 @@ static struct config *load(const char *path, char *const *command, const struct 
         return NULL;
     set_old(config, old, false);
     read_file(config, messages);
+    if (old && old->upstream.kind != UPSTREAM_NONE && config->upstream.kind == UPSTREAM_NONE &&
+        messages->errors == before)
+        messages_add(
+            messages, true, path, 0,
+            "no application to send to; write an [upstream] section with its address, or the command "
+            "that starts it");
     messages_sort(messages, from);
     return finish(config, messages->errors > before);
 }

@@ -73,6 +73,7 @@ struct config {
     struct config_listen listen;
     struct config_upstream upstream;
     struct policy *policy; /* compiled */
+    bool trust_watch;      /* trust files are read again when they change */
     int log_level;         /* enum log_level */
     unsigned workers;      /* processes that relay; 1: there is no master */
     struct config_process process;
@@ -99,8 +100,9 @@ struct config *config_load_command(const char *path, char *const *command, struc
 /*
  * Reads the file of a configuration that is in force again, and checks it just so, but what may fail for a
  * while does no harm: a host name that cannot be resolved keeps the addresses that it has in old, and an
- * empty trust file its list, with warnings. What [listen] and [process] say is not to be used, see
- * config_keep_fixed. Only reads old, so that others may do so as well. NULL after any error.
+ * empty trust file its list, with warnings. Where old has an application, none is an error. What [listen] and
+ * [process] say is not to be used, see config_keep_fixed. Only reads old, so that others may do so as well.
+ * NULL after any error.
  */
 struct config *config_load_again(const struct config *old, struct messages *messages);
 

@@ -35,6 +35,8 @@ static const struct setting_choice forwarded_words[] = {
 static const struct setting_choice header_words[] = {
     {"strip", HEADERS_STRIP}, {"keep", HEADERS_KEEP}, {NULL, 0}};
 
+static const struct setting_choice trust_reload_words[] = {{"watch", true}, {"manual", false}, {NULL, 0}};
+
 /* The values are those of enum log_level, which this floor does not know; a test compares them. */
 static const struct setting_choice level_words[] = {{"error", 0}, {"warning", 1}, {"warn", 1},
                                                     {"info", 2},  {"debug", 3},   {NULL, 0}};
@@ -119,6 +121,8 @@ const struct setting settings_table[] = {
      .initial = "strip", .help = "Client-address headers from a peer that no group trusts: strip, keep."},
     {"realip", "unmanaged_headers", &type_choice, POLICY(unmanaged_headers), .choices = header_words,
      .initial = "keep", .help = "Client-address headers of a trusted peer that no group reads: strip, keep."},
+    {"realip", "trust_reload", &type_choice, CONFIG(trust_watch), .choices = trust_reload_words,
+     .initial = "watch", .help = "Whether trust files are read again when they change: watch, manual."},
 
     {"access", "allow", &type_entries, SOURCE(allow), .unset = "all", .help = "Clients that are let in."},
     {"access", "deny", &type_entries, SOURCE(deny), .unset = "none",

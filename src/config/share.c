@@ -10,7 +10,9 @@ unsigned share_part(unsigned total, unsigned count, unsigned number)
 struct share share_make(const struct config *config, unsigned count, unsigned number)
 {
     const struct config_upstream *upstream = &config->upstream;
-    return (struct share){.connections = share_part(upstream->connections, count, number),
+    return (struct share){.count = count,
+                          .number = number,
+                          .connections = share_part(upstream->connections, count, number),
                           .queue = share_part(upstream->queue, count, number),
                           .processes = share_part(upstream->processes, count, number),
                           .max_processes = share_part(upstream->max_processes, count, number),
@@ -21,6 +23,7 @@ struct share share_make(const struct config *config, unsigned count, unsigned nu
 
 struct build {
     struct config *config;
+    unsigned workers; /* a reload changes them not */
     struct messages *messages;
 };
 
@@ -32,7 +35,7 @@ static unsigned find_line(const struct build *build, const char *section, const 
 /* The line of the total is to blame if it is in the file, else that of workers. 0: there is no such total. */
 static void check_total(const struct build *build, const char *section, const char *key, unsigned total)
 {
-    unsigned workers = build->config->workers;
+    unsigned workers = build->workers;
     unsigned line = find_line(build, section, key);
     if (total == 0 || total >= workers)
         return;
@@ -49,7 +52,8 @@ static void check_total(const struct build *build, const char *section, const ch
 
 void build_shares(struct config *config, struct messages *messages)
 {
-    const struct build build = {config, messages};
+    const struct config *old = config->source->old;
+    const struct build build = {config, old ? old->workers : config->workers, messages};
     const struct config_upstream *upstream = &config->upstream;
     if (upstream->kind == UPSTREAM_CGI)
         check_total(&build, "upstream", "max_processes", upstream->max_processes);

@@ -12,7 +12,8 @@ unsigned share_part(unsigned total, unsigned count, unsigned number);
 
 /* Named as in struct config. */
 struct share {
-    unsigned connections; /* 0: no cap */
+    unsigned count, number; /* whose it is */
+    unsigned connections;   /* 0: no cap */
     unsigned queue;
     unsigned processes;
     unsigned max_processes;

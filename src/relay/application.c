@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "config/command.h"
 #include "relay/variables.h"
 
 /* Who ends of itself before this, in ms, and has answered nothing, does not work. */
@@ -33,7 +34,7 @@ static struct log *log_of(const struct member *m)
 /* Some process of the application has answered since this one was started. Which one it was does not show. */
 static bool has_answered(const struct member *m)
 {
-    return m->application->relay->pool.shared.answers != m->seen;
+    return m->application->target->answers != m->seen;
 }
 
 /* ---- failure ---- */
@@ -62,7 +63,7 @@ static void pause_member(struct member *m, const char *trouble)
     if (is_down(a)) {
         private_socket_refuse(&a->socket);
         snprintf(a->trouble, sizeof(a->trouble), "%s", trouble);
-        a->relay->pool.shared.trouble = a->trouble;
+        a->target->trouble = a->trouble;
     }
 }
 
@@ -171,7 +172,7 @@ static int spawn(struct member *m, int errors)
 {
     const struct application *a = m->application;
     const struct process_plan plan = {.file = a->path,
-                                      .arguments = a->relay->config->upstream.command,
+                                      .arguments = a->command,
                                       .variables = a->variables,
                                       .fds = {a->socket.listener, errors, errors},
                                       /* TERM could be ignored, and there is nobody left to insist. */
@@ -196,7 +197,7 @@ static int try_start(struct member *m)
         return rc;
     }
     m->since = now_ms();
-    m->seen = a->relay->pool.shared.answers;
+    m->seen = a->target->answers;
     m->lives = true;
     a->lives++;
     log_write(log_of(m), LOG_INFO, "started application %s[%ld]", a->name, (long)m->process.pid);
@@ -277,21 +278,23 @@ static int make_members(struct application *a, unsigned count)
     return 0;
 }
 
-int application_start(struct application *a, struct relay *relay)
+int application_start(struct application *a, struct relay *relay, struct upstream_target *target,
+                      const struct config_upstream *config, unsigned processes)
 {
-    const struct config_upstream *config = &relay->config->upstream;
     char error[APPLICATION_TROUBLE];
-    *a = (struct application){.relay = relay, .socket = {.listener = -1, .file = -1}, .ended = a->ended};
+    *a = (struct application){
+        .relay = relay, .target = target, .socket = {.listener = -1, .file = -1}, .ended = a->ended};
     if (find_program(a, config->command[0]) < 0)
         return -1;
     a->variables = variables_inherit(config->environment);
-    if (!a->variables || make_members(a, relay->share.processes) < 0) {
+    a->command = command_copy(config->command);
+    if (!a->variables || !a->command || make_members(a, processes) < 0) {
         log_write(&relay->log, LOG_ERROR, "cannot start the application %s: out of memory", a->path);
         return -1;
     }
-    relay->pool.shared.name = a->path;
-    relay->pool.shared.addresses = &a->socket.endpoint;
-    relay->pool.shared.naddresses = 1;
+    target->name = a->path;
+    target->addresses = &a->socket.endpoint;
+    target->naddresses = 1;
     int rc = private_socket_open(&a->socket, error, sizeof(error));
     for (size_t i = 0; rc == 0 && i < a->nmembers; i++) {
         rc = try_start(&a->members[i]);
@@ -335,5 +338,6 @@ void application_free(struct application *a)
 {
     free(a->members);
     free(a->path);
+    command_free(a->command);
     variables_free(a->variables);
 }

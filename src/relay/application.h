@@ -35,6 +35,8 @@ struct member {
 
 struct application {
     struct relay *relay;
+    struct upstream_target *target; /* through which its connections see it */
+    char **command;                 /* argv */
     struct private_socket socket;
     char *path;       /* of the program */
     const char *name; /* its last part, for messages */
@@ -48,10 +50,12 @@ struct application {
 };
 
 /*
- * Starts all processes; the relay's connections go to them from now on. 0, or -1: the reason is in the log.
- * application_close and application_free are due in either case.
+ * Starts all processes of the command; connections to the target go to them from now on. The configuration is
+ * not kept. 0, or -1: the reason is in the log. application_close and application_free are due in either
+ * case.
  */
-int application_start(struct application *application, struct relay *relay);
+int application_start(struct application *application, struct relay *relay, struct upstream_target *target,
+                      const struct config_upstream *config, unsigned processes);
 
 /* Asks all processes to end (TERM, to their groups); calls ended when they have, perhaps at once. Fine to
  * call twice. */

@@ -42,6 +42,15 @@ static void do_nothing(uv_work_t *work)
     (void)work;
 }
 
+static void on_first_worked(uv_work_t *work, int status)
+{
+    struct cgi *cgi = (struct cgi *)((char *)work - offsetof(struct cgi, first_work));
+    (void)status;
+    cgi->first_working = false;
+    if (cgi->emptied && cgi_is_empty(cgi))
+        cgi->emptied(cgi);
+}
+
 /*
  * libuv makes its threads when the first work comes, and if it cannot have them it ends the process: better
  * now than with the first request, and not without a word.
@@ -49,8 +58,11 @@ static void do_nothing(uv_work_t *work)
 static int open_threads(struct cgi *cgi)
 {
     int rc = try_threads();
-    if (rc == 0)
-        return uv_queue_work(cgi->loop, &cgi->first_work, do_nothing, NULL);
+    if (rc == 0) {
+        rc = uv_queue_work(cgi->loop, &cgi->first_work, do_nothing, on_first_worked);
+        cgi->first_working = rc == 0;
+        return rc;
+    }
     log_write(cgi->log, LOG_ERROR,
               "cgi: cannot have %d threads to start programs with: %s; raise the limit of processes "
               "(ulimit -u, LimitNPROC, TasksMax) or of memory",
@@ -62,7 +74,8 @@ int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct dea
              const struct log *log, const struct config_upstream *config, unsigned max_processes)
 {
     char error[512];
-    *cgi = (struct cgi){.loop = loop, .poller = poller, .deadlines = deadlines, .log = log};
+    *cgi = (struct cgi){
+        .loop = loop, .poller = poller, .deadlines = deadlines, .log = log, .emptied = cgi->emptied};
     cgi->max_processes = max_processes;
     int rc = cgi_programs_open(&cgi->programs, config, error, sizeof(error));
     if (rc < 0) {
@@ -74,6 +87,17 @@ int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct dea
                   strerror(errno));
     cgi->buffer = malloc(CGI_BUFFER_SIZE);
     return cgi->buffer ? open_threads(cgi) : -ENOMEM;
+}
+
+void cgi_change(struct cgi *cgi, unsigned max_processes)
+{
+    cgi->max_processes = max_processes;
+    cgi_request_serve(cgi);
+}
+
+bool cgi_is_empty(const struct cgi *cgi)
+{
+    return !cgi->oldest && !cgi->first_working;
 }
 
 int cgi_dial(void *dialled)

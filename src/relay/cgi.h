@@ -63,14 +63,23 @@ struct cgi {
     struct gather gather;
     struct log_limit limits[CGI_LIMITS];
     uv_work_t first_work;
+    bool first_working; /* that is under way */
     bool closed;
+    void (*emptied)(struct cgi *cgi); /* it has become empty; NULL: nobody asks */
 };
 
-/* Says in the log what is wrong. 0 or a negative errno; cgi_close and cgi_free are due in either case. */
+/* Keeps emptied, which is to be set before. Says in the log what is wrong. 0 or a negative errno; cgi_close
+ * and cgi_free are due in either case. */
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
              const struct log *log, const struct config_upstream *config, unsigned max_processes);
 
-/* For upstream_shared: a connected, non-blocking socket, or a negative errno. */
+/* The cap on programs, from now on. */
+void cgi_change(struct cgi *cgi, unsigned max_processes);
+
+/* Nothing uses it any more, neither a program nor a thread. */
+bool cgi_is_empty(const struct cgi *cgi);
+
+/* For upstream_target: a connected, non-blocking socket, or a negative errno. */
 int cgi_dial(void *cgi);
 
 /* Kills and reaps all programs. Programs that are just being started are dealt with in the loop's last turn;

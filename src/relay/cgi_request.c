@@ -392,19 +392,18 @@ static void unlink_request(struct cgi_request *r)
     *(r->older ? &r->older->newer : &cgi->oldest) = r->newer;
 }
 
-/* A process has gone: who has waited longest may begin. */
-static void serve_next(struct cgi *cgi)
+void cgi_request_serve(struct cgi *cgi)
 {
     struct cgi_request *r = cgi->oldest;
-    if (cgi->waiting == 0 || cgi->living >= cgi->max_processes)
-        return;
-    while (r->state != CGI_WAITS)
-        r = r->newer;
-    r->state = CGI_READS;
-    cgi->waiting--;
-    cgi->living++;
-    if (r->stream.watch.readable)
-        poller_again(cgi->poller, &r->stream.watch);
+    while (cgi->waiting > 0 && cgi->living < cgi->max_processes) {
+        while (r->state != CGI_WAITS)
+            r = r->newer; /* who has waited longest */
+        r->state = CGI_READS;
+        cgi->waiting--;
+        cgi->living++;
+        if (r->stream.watch.readable)
+            poller_again(cgi->poller, &r->stream.watch);
+    }
 }
 
 void cgi_request_settle(struct cgi_request *r)
@@ -425,7 +424,9 @@ void cgi_request_settle(struct cgi_request *r)
         cgi->waiting--;
     else
         cgi->living--;
-    serve_next(cgi);
+    cgi_request_serve(cgi);
+    if (cgi->emptied && cgi_is_empty(cgi))
+        cgi->emptied(cgi);
 }
 
 void cgi_request_close(struct cgi_request *r)

@@ -61,6 +61,9 @@ struct cgi_request {
 /* Takes over the socket, also when it fails: 0 or a negative errno. */
 int cgi_request_open(struct cgi *cgi, int fd);
 
+/* Lets those begin who wait, as many as may. */
+void cgi_request_serve(struct cgi *cgi);
+
 /* Ends connection and program at once, for cgi_close. */
 void cgi_request_close(struct cgi_request *request);
 

@@ -19,9 +19,10 @@ enum front_state {
 /* A request; never outlives its front. */
 struct request {
     uint16_t id;     /* the web server's */
-    uint16_t app_id; /* towards the application, see request_begin */
+    uint16_t app_id; /* towards the application, see next_id */
     uint16_t role;
     bool keep;       /* the web server wants the connection kept */
+    bool app_keep;   /* and we the application's, see config.upstream.keepalive */
     bool idempotent; /* GET or HEAD */
     bool retried;
     bool counted;      /* in relay.requests */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -31,15 +32,19 @@ struct place {
 };
 
 struct master {
-    const struct config *config;
+    struct config *config;
     struct service *service;
+    unsigned generation; /* of it, from 1 */
+    struct load *load;   /* of the next one, under way; NULL: none is. Meanwhile no worker is started */
+    bool again;          /* and once more when that is done */
+    int loaded;          /* eventfd(2): it is */
     struct sockets sockets;
     struct log log;
     sigset_t handled; /* signals, blocked here */
     sigset_t before;  /* the mask that was found */
     int signals;      /* signalfd(2) of those */
     struct place *places;
-    struct pollfd *polled; /* the signals, and each place's `ready` */
+    struct pollfd *polled; /* the signals, `loaded`, and each place's `ready` */
     unsigned living;       /* workers */
     bool begun;            /* one of them has come to serve, and the others are started */
     bool complete;         /* all of them have */
@@ -69,6 +74,7 @@ static void close_ready(struct place *place)
 static void leave_master(struct master *m)
 {
     close(m->signals);
+    close(m->loaded);
     for (unsigned i = 0; i < m->config->workers; i++)
         close_ready(&m->places[i]);
     sockets_disown(&m->sockets);
@@ -87,6 +93,7 @@ static int be_worker(struct master *m, unsigned number, pid_t master, int ready)
     if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != master)
         return status;
     if (worker_open(&worker, m->config, &share) == 0) {
+        worker.relay.generation = m->generation;
         sigprocmask(SIG_SETMASK, &m->before, NULL);
         status = worker_run(&worker, &m->sockets, NULL, ready);
         sigprocmask(SIG_BLOCK, &m->handled, NULL);
@@ -167,6 +174,70 @@ static void on_stop_signal(struct master *m, unsigned number)
     stop(m, at_once);
 }
 
+/* ---- another configuration ---- */
+
+/* In the other thread. */
+static void on_loaded(void *eventfd)
+{
+    eventfd_write(*(int *)eventfd, 1);
+}
+
+static void begin_load(struct master *m)
+{
+    int error;
+    m->load = load_begin(m->config, LOAD_ALL, on_loaded, &m->loaded, &error);
+    if (!m->load)
+        log_write(&m->log, LOG_ERROR, "cannot reload: no thread for it: %s; everything stays as it is",
+                  uv_strerror(error));
+}
+
+static void on_hangup(struct master *m)
+{
+    if (m->stopping)
+        return;
+    log_write(&m->log, LOG_INFO, "HUP: reading %s again", m->config->path);
+    if (m->load)
+        m->again = true;
+    else
+        begin_load(m);
+}
+
+/* Workers that are started from now on begin with it; the others read it for themselves. */
+static void change(struct master *m, struct config *config, struct messages *messages)
+{
+    struct config *old = m->config;
+    config_keep_fixed(config, old, messages);
+    reload_log(&m->log, messages);
+    m->config = config;
+    m->generation++;
+    m->log.level = (enum log_level)config->log_level;
+    config_free(old);
+    tell_workers(m, SIGHUP);
+}
+
+static void finish_load(struct master *m)
+{
+    struct messages messages;
+    eventfd_t unused;
+    if (!m->load || eventfd_read(m->loaded, &unused) < 0)
+        return;
+    struct config *config = load_finish(m->load, &messages);
+    m->load = NULL;
+    if (m->stopping) {
+        config_free(config);
+    } else if (config) {
+        change(m, config, &messages);
+    } else {
+        reload_log(&m->log, &messages);
+        log_write(&m->log, LOG_ERROR, "%s: not reloaded; configuration %u stays in force", m->config->path,
+                  m->generation);
+    }
+    messages_free(&messages);
+    if (m->again && !m->stopping)
+        begin_load(m);
+    m->again = false;
+}
+
 /* ---- the end of a worker ---- */
 
 static void pause_place(struct place *place)
@@ -236,6 +307,8 @@ static void read_signals(struct master *m)
     while (read(m->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo == SIGCHLD)
             reap(m);
+        else if (info.ssi_signo == SIGHUP)
+            on_hangup(m);
         else
             on_stop_signal(m, info.ssi_signo);
     }
@@ -277,9 +350,10 @@ static void read_word(struct master *m, unsigned number)
         on_serving(m, number);
 }
 
+/* Not while there is another thread: a child would inherit what that holds locked. */
 static void start_due(struct master *m)
 {
-    for (unsigned i = 0; i < m->config->workers; i++) {
+    for (unsigned i = 0; i < m->config->workers && !m->load; i++) {
         struct place *place = &m->places[i];
         if (place->due == 0 || now_ms() < place->due)
             continue;
@@ -312,7 +386,7 @@ static int find_timeout(const struct master *m)
     uint64_t first = m->kill_at > 0 ? m->kill_at : UINT64_MAX;
     if (m->beat_at > 0 && m->beat_at < first)
         first = m->beat_at;
-    for (unsigned i = 0; i < m->config->workers; i++) {
+    for (unsigned i = 0; i < m->config->workers && !m->load; i++) {
         if (m->places[i].due > 0 && m->places[i].due < first)
             first = m->places[i].due;
     }
@@ -325,14 +399,16 @@ static int find_timeout(const struct master *m)
 static void turn(struct master *m)
 {
     m->polled[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
+    m->polled[1] = (struct pollfd){.fd = m->loaded, .events = POLLIN};
     for (unsigned i = 0; i < m->config->workers; i++)
-        m->polled[i + 1] = (struct pollfd){.fd = m->places[i].ready, .events = POLLIN};
-    if (poll(m->polled, m->config->workers + 1, find_timeout(m)) < 0)
+        m->polled[i + 2] = (struct pollfd){.fd = m->places[i].ready, .events = POLLIN};
+    if (poll(m->polled, m->config->workers + 2, find_timeout(m)) < 0)
         return;
     for (unsigned i = 0; i < m->config->workers; i++) {
-        if (m->polled[i + 1].revents)
+        if (m->polled[i + 2].revents)
             read_word(m, i);
     }
+    finish_load(m);
     read_signals(m);
     start_due(m);
     kill_late(m);
@@ -344,21 +420,23 @@ static void turn(struct master *m)
 /* 0 or a negative errno. */
 static int open_signals(struct master *m)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGCHLD};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGCHLD};
     sigemptyset(&m->handled);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         sigaddset(&m->handled, numbers[i]);
     signal(SIGCHLD, SIG_DFL); /* of who ignores it, children end without a word */
     sigprocmask(SIG_BLOCK, &m->handled, &m->before);
+    sigdelset(&m->before, SIGHUP); /* see serve_hold_hangup */
     m->signals = signalfd(-1, &m->handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    return m->signals < 0 ? -errno : 0;
+    m->loaded = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return m->signals < 0 || m->loaded < 0 ? -errno : 0;
 }
 
 /* 0 or a negative errno. */
 static int open_places(struct master *m)
 {
     m->places = calloc(m->config->workers, sizeof(*m->places));
-    m->polled = calloc(m->config->workers + 1, sizeof(*m->polled));
+    m->polled = calloc(m->config->workers + 2, sizeof(*m->polled));
     if (!m->places || !m->polled)
         return -ENOMEM;
     for (unsigned i = 0; i < m->config->workers; i++)
@@ -377,12 +455,21 @@ static int run(struct master *m)
     return m->status;
 }
 
-int master_run(const struct config *config, const struct inherited *inherited, struct service *service)
+/* A thread that still loads keeps the configuration; the end of the process does not wait for it. */
+static void end_load(struct master *m)
+{
+    if (!m->load || load_abandon(m->load))
+        config_free(m->config);
+}
+
+int master_run(struct config *config, const struct inherited *inherited, struct service *service)
 {
     struct master m = {.config = config,
                        .service = service,
+                       .generation = 1,
                        .log = {.level = (enum log_level)config->log_level, .fd = 2},
-                       .signals = -1};
+                       .signals = -1,
+                       .loaded = -1};
     int status = 1;
     int rc = open_signals(&m);
     if (rc == 0)
@@ -394,6 +481,9 @@ int master_run(const struct config *config, const struct inherited *inherited, s
     sockets_close(&m.sockets);
     if (m.signals >= 0)
         close(m.signals);
+    end_load(&m);
+    if (m.loaded >= 0)
+        close(m.loaded);
     free(m.places);
     free(m.polled);
     return status;

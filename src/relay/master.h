@@ -17,12 +17,14 @@
  *
  * Signals: TERM and INT have all workers end gracefully, and close the sockets here, too; a second one, or
  * QUIT, has them end at once, and so does the master's death. Who has not ended when shutdown_timeout and a
- * second are over is killed.
+ * second are over is killed. HUP has the configuration read again here, for workers that are started later,
+ * and if it is valid, by all workers.
  *
  * Returns when all have ended: the exit status, 0, or 1 if the sockets could not be opened, or one of the
- * first workers not start (the reason is in the log). The service is entered once the sockets are open, and
- * told when all workers serve. It blocks the signals named above and leaves them so.
+ * first workers not start (the reason is in the log). The configuration is ours from now on. The service is
+ * entered once the sockets are open, and told when all workers serve. It blocks the signals named above and
+ * leaves them so.
  */
-int master_run(const struct config *config, const struct inherited *inherited, struct service *service);
+int master_run(struct config *config, const struct inherited *inherited, struct service *service);
 
 #endif

@@ -16,11 +16,14 @@ static void idle_unlink(struct upstream *u)
     u->previous = u->next = NULL;
 }
 
-static void drop(struct pool *pool, struct upstream *u)
+static void drop(const struct pool *pool, struct upstream *u)
 {
+    struct upstream_target *target = u->target;
     idle_unlink(u);
-    pool->total--;
+    target->connections--;
     upstream_destroy(u);
+    if (target != pool->shared.target)
+        target->left(target);
 }
 
 /* The most recently used one that is still good; dead ones met on the way are dropped. */
@@ -40,7 +43,12 @@ static struct upstream *take_idle(struct pool *pool, bool sure)
 
 static bool below_cap(const struct pool *pool)
 {
-    return pool->cap == 0 || pool->total < pool->cap;
+    return pool->cap == 0 || pool->shared.target->connections < pool->cap;
+}
+
+static bool above_cap(const struct pool *pool)
+{
+    return pool->cap > 0 && pool->shared.target->connections > pool->cap;
 }
 
 /*
@@ -71,7 +79,7 @@ static struct upstream *acquire(struct pool *pool, void *user, enum pool_wish wi
         return NULL;
     u = upstream_open(&pool->shared, user, error);
     if (u)
-        pool->total++;
+        u->target->connections++;
     return u;
 }
 
@@ -96,7 +104,7 @@ static void on_released(struct upstream *u, bool reusable)
 {
     struct pool *pool = of_upstream(u);
     idle_unlink(u);
-    if (!reusable) {
+    if (!reusable || above_cap(pool)) {
         drop(pool, u);
     } else {
         u->previous = &pool->idle;
@@ -119,11 +127,28 @@ int pool_open(struct pool *pool, uv_loop_t *loop)
     return rc;
 }
 
+static void drop_idle(const struct pool *pool)
+{
+    while (pool->idle.next != &pool->idle)
+        drop(pool, pool->idle.next);
+}
+
+void pool_change(struct pool *pool, struct upstream_target *target)
+{
+    bool elsewhere = target != pool->shared.target;
+    pool->shared.target = target;
+    if (elsewhere || !pool->shared.config->keepalive)
+        drop_idle(pool);
+    while (above_cap(pool) && pool->idle.next != &pool->idle)
+        drop(pool, pool->idle.previous);
+    if (pool->nwaiting > 0)
+        uv_idle_start(&pool->server, on_serve);
+}
+
 void pool_keep_none(struct pool *pool)
 {
     pool->shared.keeps_none = true;
-    while (pool->idle.next != &pool->idle)
-        drop(pool, pool->idle.next);
+    drop_idle(pool);
 }
 
 void pool_close(struct pool *pool)

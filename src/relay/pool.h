@@ -29,18 +29,24 @@ struct pool {
     uv_idle_t server;      /* runs while somebody waits and a connection is free */
     struct upstream idle;  /* sentinel of a circular list, the most recently used first */
     struct ticket waiting; /* sentinel of a circular list, the first come first */
-    size_t total;          /* connections that exist */
-    size_t cap;            /* on them, 0: none */
+    size_t cap;            /* on the target's connections, 0: none */
     size_t nwaiting;
     size_t most_waiting;
     /* A waiting request's turn: either a connection, or NULL and a negative errno. */
     void (*granted)(void *user, struct upstream *upstream, int error);
 };
 
-/* shared's poller, deadlines, config, events and buffer, and cap and most_waiting, are the caller's to set
- * first. 0 or a negative errno.
+/* shared's poller, deadlines, config, target, events and buffer, and cap and most_waiting, are the caller's
+ * to set first. 0 or a negative errno.
  */
 int pool_open(struct pool *pool, uv_loop_t *loop);
+
+/*
+ * From now on shared's config, cap and most_waiting hold, and new connections lead to the target, which may
+ * be the one that they lead to already. Those that lead elsewhere are closed, now or after their request;
+ * those who wait go on waiting.
+ */
+void pool_change(struct pool *pool, struct upstream_target *target);
 
 /* Closes kept connections, and keeps none from now on. */
 void pool_keep_none(struct pool *pool);

@@ -87,7 +87,7 @@ static void on_take(void *context, const struct record *record, struct slice pie
     if (f->state != FRONT_PARAMS)
         return; /* refused meanwhile */
     struct buffer *params = &f->request.params;
-    if (piece.len > f->relay->config->limit_params_size - params->len)
+    if (params->len + piece.len > f->relay->config->limit_params_size)
         request_refuse(f, 431);
     else if (buffer_append(params, piece.data, piece.len) < 0)
         request_refuse(f, 503);

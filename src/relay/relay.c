@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "relay/cgi_request.h"
+#include "relay/destination.h"
 #include "relay/front.h"
 #include "relay/listener.h"
 #include "relay/request.h"
@@ -54,7 +55,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     }
 }
 
-static void set_durations(uint64_t *lasts, const struct config *config)
+void relay_set_durations(uint64_t *lasts, const struct config *config)
 {
     lasts[DEADLINE_HEADER] = config->header_timeout_ms;
     lasts[DEADLINE_WATCH] = WATCH_MS;
@@ -75,50 +76,35 @@ static void set_durations(uint64_t *lasts, const struct config *config)
     lasts[DEADLINE_CGI_KILL] = CGI_KILL_MS;
 }
 
-/* The application is programs: one a request. */
-static int open_cgi(struct relay *relay)
-{
-    const struct config_upstream *config = &relay->config->upstream;
-    struct upstream_shared *shared = &relay->pool.shared;
-    int rc = cgi_open(&relay->cgi, relay->loop, &relay->poller, &relay->deadlines, &relay->log, config,
-                      relay->share.max_processes);
-    if (rc < 0)
-        return rc;
-    shared->dial = cgi_dial;
-    shared->dialled = &relay->cgi;
-    shared->name = config->cgi_root ? config->cgi_root : relay->cgi.programs.command[0];
-    return 0;
-}
-
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share)
 {
     *relay = (struct relay){.loop = loop,
                             .config = config,
+                            .generation = 1,
                             .share = *share,
                             .log = {.level = (enum log_level)config->log_level, .fd = 2}};
     deadlines_open(&relay->deadlines, loop, on_expired);
-    set_durations(relay->deadlines.lasts, config);
+    relay_set_durations(relay->deadlines.lasts, config);
     relay->pool.granted = request_granted;
     relay->pool.cap = share->connections;
     relay->pool.most_waiting = share->queue;
     relay->pool.shared.poller = &relay->poller;
     relay->pool.shared.deadlines = &relay->deadlines;
     relay->pool.shared.config = &config->upstream;
-    relay->pool.shared.addresses = config->upstream.addresses;
-    relay->pool.shared.naddresses = config->upstream.naddresses;
-    relay->pool.shared.name = config->upstream.naddresses > 0 ? config->upstream.addresses[0].text : "";
     relay->pool.shared.events = &request_upstream_events;
     relay->pool.shared.buffer_size = RELAY_BUFFER_SIZE;
     pool_open(&relay->pool, loop);
+    destinations_open(relay);
     int rc = poller_open(&relay->poller, loop);
     if (rc < 0)
         return rc;
     rc = outbox_open(&relay->outbox, &relay->poller, &relay->deadlines);
     if (rc < 0)
         return rc;
-    rc = config->upstream.kind == UPSTREAM_CGI ? open_cgi(relay) : 0;
+    rc = destination_new(&relay->destination, relay, &config->upstream, share);
     if (rc < 0)
         return rc;
+    relay->pool.shared.target = &relay->destination->target;
     relay->workspace = workspace_new(config->policy);
     relay->known = malloc(sizeof(*relay->known));
     relay->buffer = malloc(RELAY_BUFFER_SIZE);
@@ -177,16 +163,16 @@ bool relay_is_calm(const struct relay *relay)
 void relay_close(struct relay *relay)
 {
     relay->stopping = false; /* nobody waits for the last front any more */
+    destinations_close(relay);
     while (relay->fronts)
         front_end(relay->fronts);
     pool_close(&relay->pool);
-    cgi_close(&relay->cgi);
     poller_close(&relay->poller);
 }
 
 void relay_free(struct relay *relay)
 {
-    cgi_free(&relay->cgi);
+    destinations_free(relay);
     workspace_free(relay->workspace);
     outbox_close(&relay->outbox);
     free(relay->known);

@@ -9,12 +9,12 @@
 #include "config/share.h"
 #include "ops/log.h"
 #include "realip/rewrite.h"
-#include "relay/cgi.h"
 #include "relay/known.h"
 #include "relay/pool.h"
 
 #define RELAY_BUFFER_SIZE 65536
 
+struct destination;
 struct front;
 
 /* Things that peers can cause at will, each logged once a minute at most. */
@@ -25,14 +25,17 @@ struct relay_limits {
 struct relay {
     uv_loop_t *loop;
     const struct config *config;
-    struct share share; /* of its totals */
+    unsigned generation; /* of it, from 1: a reload that changes something makes it one more */
+    struct share share;  /* of its totals */
     struct log log;
     struct relay_limits limits;
     struct poller poller;
     struct outbox outbox;
     struct deadlines deadlines;
     struct pool pool;
-    struct cgi cgi; /* what the pool's connections lead to if programs are run */
+    struct destination *destination;  /* what new connections of the pool lead to */
+    struct destination *destinations; /* a list: this one, and those that a reload has left */
+    uv_timer_t sweep;                 /* to look for those that have ended */
     struct workspace *workspace;
     struct known *known;   /* of the request being started */
     char *buffer;          /* what is read from a front in this turn */
@@ -49,12 +52,25 @@ struct relay {
     void (*calmed)(struct relay *relay);
     /* One more connection is to be kept by its web server. NULL: nobody asks. */
     void (*kept)(struct relay *relay);
+    /* The last process of an application has ended while stopping. NULL: nobody asks. */
+    void (*terminated)(struct relay *relay);
     void *owner;
 };
 
 /* 0 or a negative errno / UV_E* value; relay_close is due in either case. The configuration must outlive the
- * relay. The share is ours of its totals. */
+ * relay, or its place in it be taken by another one. The share is ours of its totals. */
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share);
+
+/*
+ * Goes on with another configuration: from the next request on that completes its parameters, whatever its
+ * connection. Those that run or wait are not touched; who waits for a connection gets one of the new
+ * application. Not to be called while a record of a request is handled. 0, and the old configuration is used
+ * no more; or a negative errno or UV_E* value, the reason is in the log, and nothing has changed.
+ */
+int relay_change(struct relay *relay, const struct config *config, const struct share *share);
+
+/* The configuration's time limits, by kind of deadline. */
+void relay_set_durations(uint64_t *lasts, const struct config *config);
 
 /* Runs the loop until `ended` is set. */
 void relay_run(struct relay *relay);

@@ -31,8 +31,6 @@ void request_begin(struct front *f, uint16_t id, struct record_begin begin)
 {
     struct request *r = &f->request;
     r->id = id;
-    r->app_id = next_id(f->relay, id);
-    f->scanner.pass_id = r->app_id;
     r->role = begin.role;
     r->keep = begin.keep;
     r->idempotent = r->retried = r->counted = r->undispatched = false;
@@ -84,10 +82,10 @@ static void refuse_failed(struct front *f, int error)
 {
     bool timed_out = error == -ETIMEDOUT;
     bool exhausted = error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
-    const struct upstream_shared *shared = &f->relay->pool.shared;
+    const struct upstream_target *target = f->relay->pool.shared.target;
     relay_log_limited(f->relay, unreachable, LOG_ERROR, "no answer from the application at %s: %s; %s",
-                      shared->name, strerror(-error),
-                      shared->trouble ? shared->trouble : "is it running, and in time?");
+                      target->name, strerror(-error),
+                      target->trouble ? target->trouble : "is it running, and in time?");
     request_refuse(f, timed_out ? 504 : exhausted ? 503 : 502);
 }
 
@@ -148,10 +146,10 @@ static int prepare(struct front *f, struct slice content)
     if (rewrite.repeated_addr || rewrite.aliases || rewrite.junk)
         log_oddities(relay, &decision, &rewrite);
 
-    r->idempotent = relay->config->upstream.keepalive && known->idempotent;
+    r->idempotent = r->app_keep && known->idempotent;
     const struct encode_request request = {.id = r->app_id,
                                            .role = r->role,
-                                           .keep = relay->config->upstream.keepalive,
+                                           .keep = r->app_keep,
                                            .content = content,
                                            .known = known,
                                            .rewrite = &rewrite};
@@ -164,6 +162,9 @@ void request_start(struct front *f, struct slice content)
     struct request *r = &f->request;
     front_stop_header(f);
     f->state = r->role == FCGI_AUTHORIZER ? FRONT_ANSWER : FRONT_BODY;
+    r->app_keep = relay->config->upstream.keepalive;
+    r->app_id = next_id(relay, r->id);
+    f->scanner.pass_id = r->app_id;
     if (relay->requests >= relay->share.requests) {
         relay_log_limited(relay, requests, LOG_WARNING,
                           "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
@@ -187,7 +188,7 @@ void request_start(struct front *f, struct slice content)
 static void attach(struct front *f, struct upstream *upstream)
 {
     f->request.upstream = upstream;
-    upstream_begin(upstream, f->request.app_id, f->request.id,
+    upstream_begin(upstream, f->request.app_id, f->request.id, f->request.app_keep,
                    upstream->served > 0 && f->request.idempotent && !f->request.retried);
 }
 
@@ -359,7 +360,7 @@ static void on_failed(void *user, int error, struct buffer *again)
     }
     relay_log_limited(f->relay, unreachable, LOG_ERROR,
                       "the application at %s broke off in the middle of an answer: %s",
-                      f->relay->pool.shared.name, strerror(-error));
+                      f->relay->pool.shared.target->name, strerror(-error));
     front_break_off(f);
 }
 

@@ -6,8 +6,7 @@
 #include "relay/worker.h"
 
 /* One process does all. */
-static int serve_alone(const struct config *config, const struct inherited *inherited,
-                       struct service *service)
+static int serve_alone(struct config *config, const struct inherited *inherited, struct service *service)
 {
     struct worker worker;
     struct sockets sockets = {0};
@@ -21,7 +20,15 @@ static int serve_alone(const struct config *config, const struct inherited *inhe
     return status;
 }
 
-int serve_run(const struct config *config, const struct inherited *inherited)
+void serve_hold_hangup(void)
+{
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_BLOCK, &hangup, NULL);
+}
+
+int serve_run(struct config *config, const struct inherited *inherited)
 {
     struct service service;
     const struct log log = {.level = (enum log_level)config->log_level, .fd = 2};
@@ -31,6 +38,8 @@ int serve_run(const struct config *config, const struct inherited *inherited)
     if (service_open(&service, config, &log) == 0)
         status = config->workers > 1 ? master_run(config, inherited, &service)
                                      : serve_alone(config, inherited, &service);
+    else
+        config_free(config);
     service_leave(&service);
     return status;
 }

@@ -64,28 +64,31 @@ static int become_user(const struct service *service)
     return -1;
 }
 
-static int judge_cgi_root(const struct service *service)
+int service_judge_cgi_root(const struct config *config, char *error, size_t error_size)
 {
-    const char *root = service->config->upstream.cgi_root;
+    const char *root = config->upstream.cgi_root;
     struct writers found;
     int rc = root ? writers_find(root, geteuid(), &found) : 0;
     if (rc > 0)
-        log_write(service->log, LOG_ERROR,
-                  "cgi_root = %s: %s can write %s, and so have programs run as this user; take that "
-                  "permission away (%s)",
-                  root, found.who, found.path, found.remedy);
+        snprintf(error, error_size,
+                 "cgi_root = %s: %s can write %s, and so have programs run as this user; take that "
+                 "permission away (%s)",
+                 root, found.who, found.path, found.remedy);
     else if (rc < 0)
-        log_write(service->log, LOG_ERROR, "cgi_root = %s: cannot see who can write it: %s", root,
-                  strerror(-rc));
+        snprintf(error, error_size, "cgi_root = %s: cannot see who can write it: %s", root, strerror(-rc));
     return rc != 0 ? -1 : 0;
 }
 
 int service_enter(struct service *service)
 {
     const char *path = service->config->process.pid_file;
-    char error[512];
-    if (become_user(service) < 0 || judge_cgi_root(service) < 0)
+    char error[SERVICE_ERROR_MAX];
+    if (become_user(service) < 0)
         return -1;
+    if (service_judge_cgi_root(service->config, error, sizeof(error)) < 0) {
+        log_write(service->log, LOG_ERROR, "%s", error);
+        return -1;
+    }
     if (!path || pid_file_open(&service->pid_file, path, error, sizeof(error)) == 0)
         return 0;
     log_write(service->log, LOG_ERROR, "%s", error);
@@ -102,7 +105,7 @@ void service_say_ready(struct service *service)
         log_write(service->log, LOG_ERROR, "%s", error);
     if (replaced > 0)
         log_write(service->log, LOG_WARNING, "pid_file %s was that of process %ld, which still runs",
-                  service->config->process.pid_file, (long)replaced);
+                  service->pid_file.path, (long)replaced);
     tell(service, "READY=1");
 }
 

@@ -12,8 +12,10 @@
 #include "relay/notify.h"
 #include "relay/pid_file.h"
 
+#define SERVICE_ERROR_MAX 8192
+
 struct service {
-    const struct config *config;
+    const struct config *config; /* the one of the start, until service_enter */
     const struct log *log;
     struct pid_file pid_file;
     struct notify notify;
@@ -29,6 +31,13 @@ int service_open(struct service *service, const struct config *config, const str
 /* Once the listening sockets are open, before anything is started: becomes [process] user, refuses a cgi_root
  * that others can write, prepares the pid file. 0, or -1 after a message: then the process ends. */
 int service_enter(struct service *service);
+
+/*
+ * Whether nobody but its owner and root can write a cgi_root, if there is one, so that nobody else's programs
+ * are run: 0, or -1 and a whole sentence in error, SERVICE_ERROR_MAX bytes. Of a configuration that is read
+ * later, too. Thread-safe.
+ */
+int service_judge_cgi_root(const struct config *config, char *error, size_t error_size);
 
 /* Requests are served: the pid file is there, and the service manager knows. */
 void service_say_ready(struct service *service);

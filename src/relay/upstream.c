@@ -81,9 +81,10 @@ static int connected(struct upstream *u)
 static int connect_next(struct upstream *u)
 {
     struct upstream_shared *shared = u->shared;
+    const struct upstream_target *target = u->target;
     int rc = -ECONNREFUSED;
-    while (u->tries < shared->naddresses) {
-        rc = connect_one(u, &shared->addresses[(shared->address + u->tries) % shared->naddresses]);
+    while (u->tries < target->naddresses) {
+        rc = connect_one(u, &target->addresses[(target->address + u->tries) % target->naddresses]);
         if (rc == 0)
             return connected(u);
         if (rc == -EAGAIN) {
@@ -105,11 +106,25 @@ static int connect_next(struct upstream *u)
 
 static int dial(struct upstream *u)
 {
-    int fd = u->shared->dial(u->shared->dialled);
+    int fd = u->target->dial(u->target->dialled);
     if (fd < 0)
         return fd;
     u->stream.watch.fd = fd;
     return connected(u);
+}
+
+/* As connect_next, but what is not connected yet goes to the application of now, not to the one that it was
+ * for. */
+static int connect_to_target(struct upstream *u)
+{
+    if (u->target != u->shared->target) {
+        u->target->connections--;
+        u->target->left(u->target);
+        u->target = u->shared->target;
+        u->target->connections++;
+        u->tries = 0;
+    }
+    return u->target->dial ? dial(u) : connect_next(u);
 }
 
 struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *error)
@@ -120,12 +135,13 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
         return NULL;
     }
     u->shared = shared;
+    u->target = shared->target;
     u->user = user;
     u->stream.corked = true;
     u->stream.settled = on_settled;
     u->stream.watch = (struct watch){.fd = -1, .ready = on_ready, .destroy = on_destroy};
     u->give_up_at = uv_now(shared->deadlines->loop) + shared->config->connect_timeout_ms;
-    *error = shared->dial ? dial(u) : connect_next(u);
+    *error = u->target->dial ? dial(u) : connect_next(u);
     if (*error < 0) {
         upstream_destroy(u);
         return NULL;
@@ -140,7 +156,8 @@ static void try_another(struct upstream *u, int error)
     poller_close_fd(u->shared->poller, watch);
     watch->readable = watch->writable = watch->gone = watch->half_closed = watch->want_write = false;
     u->tries++;
-    int rc = u->tries < u->shared->naddresses ? connect_next(u) : error;
+    bool more = u->tries < u->target->naddresses || u->target != u->shared->target;
+    int rc = more ? connect_to_target(u) : error;
     if (rc < 0)
         lost(u, rc);
     else if (!u->stream.corked)
@@ -157,8 +174,8 @@ static void on_connect_event(struct upstream *u)
         try_another(u, -error);
         return;
     }
-    struct upstream_shared *shared = u->shared;
-    shared->address = (shared->address + u->tries) % shared->naddresses;
+    struct upstream_target *target = u->target;
+    target->address = (target->address + u->tries) % target->naddresses;
     int rc = connected(u);
     if (rc < 0)
         lost(u, rc);
@@ -171,9 +188,10 @@ void upstream_attach(struct upstream *u, void *user)
     u->user = user;
 }
 
-void upstream_begin(struct upstream *u, uint16_t id, uint16_t front_id, bool retain)
+void upstream_begin(struct upstream *u, uint16_t id, uint16_t front_id, bool keep, bool retain)
 {
     u->id = id;
+    u->keep = keep;
     u->scanner.pass_id = front_id;
     u->request_sent = u->body = u->received = u->ended = u->violated = false;
     u->end_len = 0;
@@ -329,9 +347,9 @@ static bool body_left_unread(const struct upstream *u)
 static void finish(struct upstream *u)
 {
     /* Bytes behind the end belong to nothing: such an application is not asked again on this connection. */
-    bool reusable = u->shared->config->keepalive && !u->shared->keeps_none && u->request_sent && !u->broken &&
-                    !u->violated && stream_is_written(&u->stream) && !u->stream.watch.half_closed &&
-                    !body_left_unread(u);
+    bool reusable = u->keep && u->shared->config->keepalive && !u->shared->keeps_none &&
+                    u->target == u->shared->target && u->request_sent && !u->broken && !u->violated &&
+                    stream_is_written(&u->stream) && !u->stream.watch.half_closed && !body_left_unread(u);
     struct record_end end = record_decode_end(u->end_body);
     void *user = u->user;
     u->user = NULL;
@@ -383,8 +401,8 @@ static bool read_some(struct upstream *u)
         return false;
     }
     if (!u->received) {
-        shared->answers++;
-        shared->trouble = NULL;
+        u->target->answers++;
+        u->target->trouble = NULL;
     }
     u->received = true;
     gather_clear(&shared->gather);
@@ -465,10 +483,11 @@ void upstream_expired(struct upstream *u, enum deadline_kind kind)
 {
     if (kind == DEADLINE_IDLE) {
         release(u, false);
-    } else if (kind == DEADLINE_CONNECT && u->tries + 1 < u->shared->naddresses) {
+    } else if (kind == DEADLINE_CONNECT &&
+               (u->tries + 1 < u->target->naddresses || u->target != u->shared->target)) {
         try_another(u, -ETIMEDOUT);
     } else if (kind == DEADLINE_RETRY) {
-        int rc = connect_next(u);
+        int rc = connect_to_target(u);
         if (rc < 0)
             lost(u, rc);
         else if (!u->stream.corked)

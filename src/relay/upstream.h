@@ -33,28 +33,36 @@ struct upstream_events {
     void (*drained)(void *user);
 };
 
-/* What all connections of one loop share. */
-struct upstream_shared {
-    struct poller *poller;
-    struct deadlines *deadlines;
-    const struct config_upstream *config;
-    const char *name;                 /* the application, for messages */
+/* An application, as its connections see it. */
+struct upstream_target {
+    const char *name;                 /* for messages */
     const struct endpoint *addresses; /* where it listens, to be tried in this order */
     size_t naddresses;
     /* Where there is no address: gives a connected, non-blocking socket, or a negative errno. */
     int (*dial)(void *dialled);
     void *dialled;
+    size_t address;      /* the one that answered last: tried first */
+    uint64_t answers;    /* that have begun to come */
+    const char *trouble; /* what was wrong with it before it answered; NULL: nothing known */
+    size_t connections;  /* that exist */
+    /* One of them has ended, and new ones lead elsewhere. */
+    void (*left)(struct upstream_target *target);
+};
+
+/* What all connections of one loop share. */
+struct upstream_shared {
+    struct poller *poller;
+    struct deadlines *deadlines;
+    const struct config_upstream *config;
+    struct upstream_target *target; /* of new connections */
     const struct upstream_events *events;
     /* A connection has no user any more: keep it if it is reusable, else upstream_destroy. */
     void (*released)(struct upstream *upstream, bool reusable);
     char *buffer;
     size_t buffer_size;
     struct gather gather;
-    size_t address;      /* the one that answered last: tried first */
-    uint64_t answers;    /* that have begun to come */
-    bool much;           /* large records came in the last answer that did not come at once */
-    bool keeps_none;     /* no connection is kept for another request, whatever config says */
-    const char *trouble; /* what was wrong with the application before it answered; NULL: nothing known */
+    bool much;       /* large records came in the last answer that did not come at once */
+    bool keeps_none; /* no connection is kept for another request, whatever config says */
 };
 
 #define UPSTREAM_RETAIN_MAX 65536
@@ -69,12 +77,14 @@ struct upstream {
     struct stream stream;
     struct deadline deadline;
     struct upstream_shared *shared;
+    struct upstream_target *target;
     struct upstream *previous, *next; /* of the pool's idle list */
     void *user;
     uint16_t id;
     size_t tries;             /* addresses tried so far */
     uint64_t give_up_at;      /* loop time in ms: the end of the pause for a full backlog */
     unsigned served;          /* requests answered before this one */
+    bool keep;                /* the application was asked to keep it after this request */
     bool request_sent;        /* the user has handed over the whole request */
     bool body;                /* the request has a body, which the application may leave unread */
     bool broken;              /* the application takes no more bytes; it may still have answered */
@@ -95,9 +105,9 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
 /* Gives a kept connection its next user. */
 void upstream_attach(struct upstream *upstream, void *user);
 
-/* A request begins. The answer's records come with this id and are given the web server's; `retain` keeps a
- * copy of what is sent, so that it can be repeated. */
-void upstream_begin(struct upstream *upstream, uint16_t id, uint16_t front_id, bool retain);
+/* A request begins, which asks to keep the connection or not. The answer's records come with this id and are
+ * given the web server's; `retain` keeps a copy of what is sent, so that it can be repeated. */
+void upstream_begin(struct upstream *upstream, uint16_t id, uint16_t front_id, bool keep, bool retain);
 
 /*
  * Sends bytes of the request; `what` tells about them. Errors come later, through events: an application that

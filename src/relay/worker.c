@@ -26,30 +26,27 @@ static void on_kept(struct relay *relay)
 
 static void stop_if_done(struct worker *worker)
 {
-    if (worker->relay.stopping && !worker->relay.fronts &&
-        !(worker->supervises && worker->application.lives > 0))
+    if (worker->relay.stopping && !worker->relay.fronts && destinations_count_lives(&worker->relay) == 0)
         worker->relay.ended = true;
 }
 
 static void on_emptied(struct relay *relay)
 {
-    struct worker *worker = relay->owner;
-    if (worker->supervises)
-        application_terminate(&worker->application);
-    stop_if_done(worker);
+    destinations_terminate(relay);
+    stop_if_done(relay->owner);
 }
 
-static void on_application_ended(struct application *application)
+static void on_terminated(struct relay *relay)
 {
-    stop_if_done(application->relay->owner);
+    stop_if_done(relay->owner);
 }
 
 /* The application is told as soon as it is not needed: who told us may not wait for long. */
 static void on_calm(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    if (worker->supervises && relay_is_calm(&worker->relay))
-        application_terminate(&worker->application);
+    if (relay_is_calm(&worker->relay))
+        destinations_terminate(&worker->relay);
 }
 
 /* A request has ended, but its front still looks as if it had not. */
@@ -63,18 +60,20 @@ static void on_calmed(struct relay *relay)
 static void on_half_time(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    application_terminate(&worker->application);
+    destinations_terminate(&worker->relay);
 }
 
 static void on_shutdown_timeout(uv_timer_t *timer)
 {
     struct worker *worker = timer->data;
-    log_write(&worker->relay.log, LOG_WARNING, "shutdown_timeout is over: ending %zu requests",
-              worker->relay.requests);
-    if (worker->supervises)
-        log_write(&worker->relay.log, LOG_WARNING, "killing %zu processes of %s", worker->application.lives,
-                  worker->relay.pool.shared.name);
-    worker->relay.ended = true;
+    struct relay *relay = &worker->relay;
+    log_write(&relay->log, LOG_WARNING, "shutdown_timeout is over: ending %zu requests", relay->requests);
+    for (const struct destination *d = relay->destinations; d; d = d->next) {
+        if (d->application.lives > 0)
+            log_write(&relay->log, LOG_WARNING, "killing %zu processes of %s", d->application.lives,
+                      d->target.name);
+    }
+    relay->ended = true;
 }
 
 /* There is a master, which says with QUIT when it has to be at once: TERM may come from it as well as from
@@ -109,8 +108,7 @@ static void on_signal(uv_signal_t *handle, int number)
         service_say_stopping(worker->service);
     uint64_t timeout = worker->relay.config->shutdown_timeout_ms;
     uv_timer_start(&worker->shutdown, on_shutdown_timeout, timeout, 0);
-    if (worker->supervises)
-        uv_timer_start(&worker->half, on_half_time, timeout / 2, 0);
+    uv_timer_start(&worker->half, on_half_time, timeout / 2, 0);
     relay_stop(&worker->relay);
     on_calm(&worker->calm);
 }
@@ -121,6 +119,17 @@ static void on_beat(uv_timer_t *timer)
     service_beat(worker->service);
 }
 
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    struct worker *worker = handle->data;
+    const struct config *config = worker->relay.config;
+    (void)number;
+    if (worker->relay.stopping)
+        return;
+    log_write(&worker->relay.log, LOG_INFO, "HUP: reading %s again", config->path);
+    reload_begin(&worker->reload, LOAD_ALL);
+}
+
 /* ---- starting ---- */
 
 static void open_handles(struct worker *worker)
@@ -128,22 +137,29 @@ static void open_handles(struct worker *worker)
     uv_signal_init(&worker->loop, &worker->term);
     uv_signal_init(&worker->loop, &worker->interrupt);
     uv_signal_init(&worker->loop, &worker->quit);
+    uv_signal_init(&worker->loop, &worker->hangup);
     uv_timer_init(&worker->loop, &worker->shutdown);
     uv_timer_init(&worker->loop, &worker->half);
     uv_timer_init(&worker->loop, &worker->calm);
     uv_timer_init(&worker->loop, &worker->beat);
-    worker->term.data = worker->interrupt.data = worker->quit.data = worker;
+    worker->term.data = worker->interrupt.data = worker->quit.data = worker->hangup.data = worker;
     worker->shutdown.data = worker->half.data = worker->calm.data = worker->beat.data = worker;
     uv_signal_start(&worker->term, on_signal, SIGTERM);
     uv_signal_start(&worker->interrupt, on_signal, SIGINT);
+    uv_signal_start(&worker->hangup, on_hangup, SIGHUP);
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &hangup, NULL); /* see serve_hold_hangup */
 }
 
-int worker_open(struct worker *worker, const struct config *config, const struct share *share)
+int worker_open(struct worker *worker, struct config *config, const struct share *share)
 {
     *worker = (struct worker){.nlisteners = 0};
     int rc = uv_loop_init(&worker->loop);
     if (rc < 0) {
         fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));
+        config_free(config);
         return -1;
     }
     worker->opened = true;
@@ -153,9 +169,12 @@ int worker_open(struct worker *worker, const struct config *config, const struct
         uv_signal_start(&worker->quit, on_quit, SIGQUIT);
         worker->relay.kept = on_kept;
     }
+    int rc_reload = reload_open(&worker->reload, &worker->relay, config);
+    rc = rc < 0 ? rc : rc_reload;
     worker->relay.owner = worker;
     worker->relay.emptied = on_emptied;
     worker->relay.calmed = on_calmed;
+    worker->relay.terminated = on_terminated;
     if (rc < 0)
         log_write(&worker->relay.log, LOG_ERROR, "cannot start: %s", uv_strerror(rc));
     return rc < 0 ? -1 : 0;
@@ -180,16 +199,6 @@ static int start_listening(struct worker *worker, struct sockets *sockets)
     return rc;
 }
 
-/* Reports what went wrong. */
-static int start_application(struct worker *worker)
-{
-    if (worker->relay.config->upstream.kind != UPSTREAM_COMMAND)
-        return 0;
-    worker->supervises = true;
-    worker->application.ended = on_application_ended;
-    return application_start(&worker->application, &worker->relay);
-}
-
 static void say_ready(int ready)
 {
     ssize_t n;
@@ -209,15 +218,17 @@ static void begin_service(struct worker *worker)
 
 int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int ready)
 {
+    struct relay *relay = &worker->relay;
     worker->service = service;
-    if (start_listening(worker, sockets) < 0 || start_application(worker) < 0)
+    if (start_listening(worker, sockets) < 0 ||
+        destination_start(relay->destination, &relay->config->upstream) < 0)
         return 1;
-    log_write(&worker->relay.log, LOG_INFO, "ready: requests go to %s", worker->relay.pool.shared.name);
+    log_write(&relay->log, LOG_INFO, "ready: requests go to %s", relay->destination->target.name);
     if (ready >= 0)
         say_ready(ready);
     if (service)
         begin_service(worker);
-    relay_run(&worker->relay);
+    relay_run(relay);
     return 0;
 }
 
@@ -228,12 +239,12 @@ void worker_close(struct worker *worker)
     if (!worker->opened)
         return;
     stop_listening(worker);
-    if (worker->supervises)
-        application_close(&worker->application);
+    reload_close(&worker->reload);
     relay_close(&worker->relay);
     uv_close((uv_handle_t *)&worker->term, NULL);
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
     uv_close((uv_handle_t *)&worker->quit, NULL);
+    uv_close((uv_handle_t *)&worker->hangup, NULL);
     uv_close((uv_handle_t *)&worker->shutdown, NULL);
     uv_close((uv_handle_t *)&worker->half, NULL);
     uv_close((uv_handle_t *)&worker->calm, NULL);
@@ -241,7 +252,6 @@ void worker_close(struct worker *worker)
     uv_run(&worker->loop, UV_RUN_DEFAULT);
     uv_loop_close(&worker->loop);
     relay_free(&worker->relay);
-    if (worker->supervises)
-        application_free(&worker->application);
+    reload_free(&worker->reload);
     free(worker->listeners);
 }

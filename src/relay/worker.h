@@ -3,13 +3,14 @@
  * one relay.
  *
  * TERM and INT let running requests end, then the application, all within shutdown_timeout; a second one ends
- * at once. Of several workers each ends at once on QUIT instead.
+ * at once. Of several workers each ends at once on QUIT instead. HUP reads the configuration again.
  */
 #ifndef RELAY_WORKER_H
 #define RELAY_WORKER_H
 
-#include "relay/application.h"
+#include "relay/destination.h"
 #include "relay/listener.h"
+#include "relay/reload.h"
 #include "relay/service.h"
 #include "relay/sockets.h"
 
@@ -18,11 +19,10 @@ struct worker {
     bool opened; /* the loop is */
     struct relay relay;
     struct service *service; /* NULL: that is a master's affair */
-    struct application application;
-    bool supervises; /* the application is ours */
+    struct reload reload;
     struct listener *listeners;
     size_t nlisteners;
-    uv_signal_t term, interrupt, quit;
+    uv_signal_t term, interrupt, quit, hangup;
     uv_timer_t shutdown; /* shutdown_timeout is over */
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */
@@ -31,10 +31,10 @@ struct worker {
 
 /*
  * Makes all but the listeners; signals are handled from now on. 0, or -1 with the reason in the log.
- * worker_close is due in either case. The configuration must outlive the worker; the share is ours of its
+ * worker_close is due in either case. The configuration is the worker's from now on; the share is ours of its
  * totals.
  */
-int worker_open(struct worker *worker, const struct config *config, const struct share *share);
+int worker_open(struct worker *worker, struct config *config, const struct share *share);
 
 /*
  * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is

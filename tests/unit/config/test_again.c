@@ -81,6 +81,20 @@ static void test_a_wrong_text(void **state)
     config_free(old);
 }
 
+static void test_no_application(void **state)
+{
+    (void)state;
+    struct config *old = load_text(UPSTREAM GROUP);
+    struct config *none = load_text(GROUP);
+    assert_null(again(old, GROUP,
+                      "E no application to send to; write an [upstream] section with its address, or the "
+                      "command that starts it\n"));
+    struct config *config = again(none, GROUP, ""); /* the library has none anyway */
+    config_free(config);
+    config_free(none);
+    config_free(old);
+}
+
 static void test_the_command_stays(void **state)
 {
     (void)state;
@@ -345,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_new_text),
         cmocka_unit_test(test_a_wrong_text),
+        cmocka_unit_test(test_no_application),
         cmocka_unit_test(test_the_command_stays),
         cmocka_unit_test(test_names_are_asked_again),
         cmocka_unit_test(test_a_name_that_fails_keeps_its_addresses),

@@ -153,13 +153,11 @@ static void test_keys(void **state)
                "E6: \"frowarded_for\": no such key in [realip]; did you mean \"forwarded_for\"?\n");
     /* Settings of later versions do nothing yet, so they are not taken. */
     check_load(GROUP
-               "[process]\nthreads = 2\nsandbox = x\n[log]\nerror = syslog\n[status]\npath = /x\n[realip]\n"
-               "trust_reload = watch\n",
+               "[process]\nthreads = 2\nsandbox = x\n[log]\nerror = syslog\n[status]\npath = /x\n",
                "E4: \"threads\": no such key in [process]\n"
                "E5: \"sandbox\": no such key in [process]\n"
                "E7: \"error\": no such key in [log]\n"
-               "E8: [status]: no such section\n"
-               "E11: \"trust_reload\": no such key in [realip]\n");
+               "E8: [status]: no such section\n");
 }
 
 /* Lists */

@@ -98,6 +98,7 @@ static void test_print(void **state)
                               "forwarded_for = confirmed\n"
                               "untrusted_headers = strip\n"
                               "unmanaged_headers = keep\n"
+                              "trust_reload = watch\n"
                               "\n"
                               "[access]\n"
                               "# allow is not set: all\n"

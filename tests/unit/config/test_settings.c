@@ -212,6 +212,9 @@ static void test_other_sections(void **state)
         {"realip", "untrusted_headers = drop", NULL,
          "untrusted_headers = \"drop\": not one of its words; write strip or keep"},
         {"realip", "unmanaged_headers = STRIP", "unmanaged_headers = strip", NULL},
+        {"realip", "trust_reload = MANUAL", "trust_reload = manual", NULL},
+        {"realip", "trust_reload = yes", NULL,
+         "trust_reload = \"yes\": not one of its words; write watch or manual"},
         {"access", "allow = private unix:, loopback", "allow = private, unix:, loopback", NULL},
         {"access", "deny = 192.0.2.0/24", "deny = 192.0.2.0/24", NULL},
         {"access", "deny_direct = true", "deny_direct = yes", NULL},
@@ -348,6 +351,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->upstream.send_timeout_ms, 60000);
     assert_int_equal(config->upstream.read_timeout_ms, 60000);
     assert_int_equal(config->upstream.request_timeout_ms, 0);
+    assert_true(config->trust_watch);
     assert_int_equal(config->log_level, LOG_INFO);
     assert_int_equal(config->workers, 1);
     assert_int_equal(config->shutdown_timeout_ms, 30000);
@@ -392,7 +396,7 @@ static void test_values_arrive(void **state)
                   "require_param = http_x_s: a:b\naccept = for, proto, port, host\n"
                   "max_elements = 14\n"
                   "[realip]\nforwarded_for = client\nuntrusted_headers = keep\n"
-                  "unmanaged_headers = strip\n"
+                  "unmanaged_headers = strip\ntrust_reload = manual\n"
                   "[access]\nallow = 192.0.2.0/24\ndeny = 0.0.0.0/0 ::/0\ndeny_direct = yes\n"
                   "[log]\nlevel = debug\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
                   "[limits]\nparams_size = 16k\nrequests = 17\nheader_timeout = 18ms\n");
@@ -420,6 +424,7 @@ static void test_values_arrive(void **state)
     assert_int_equal(config->upstream.send_timeout_ms, 11);
     assert_int_equal(config->upstream.read_timeout_ms, 12);
     assert_int_equal(config->upstream.request_timeout_ms, 13);
+    assert_false(config->trust_watch);
     assert_int_equal(config->log_level, LOG_DEBUG);
     assert_int_equal(config->workers, 3);
     assert_int_equal(config->shutdown_timeout_ms, 15);
