@@ -38,9 +38,3 @@ def parent(pid):
 def children(pid):
     """The processes that it has started and not reaped."""
     return sorted(int(child) for child in os.listdir("/proc") if child.isdigit() and parent(child) == pid)
-
-
-def children(pid):
-    """The ids of its children that have not ended."""
-    return sorted(int(child) for child in os.listdir("/proc")
-                  if child.isdigit() and parent(child) == pid and runs(child))
