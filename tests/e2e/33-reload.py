@@ -146,6 +146,18 @@ class Wrong(ReloadTest):
         self.refuse("[listen]\naddress = unix:{dir}/shim.sock\n" + PROXIES, "no application to send to")
         self.assertEqual(self.who(), CLIENT)
 
+    def test_programs_that_others_can_write(self):
+        """What is refused at the start is refused here, too."""
+        self.start(tell())
+        root = os.path.join(os.path.dirname(self.shim.path), "cgi-bin")
+        os.mkdir(root)
+        os.chmod(root, 0o777)
+        self.refuse(self.ini("cgi = script\ncgi_root = " + root),
+                    r"error: .*cgi_root = .*: every user of this machine can write")
+        self.assertEqual(self.who(), CLIENT)
+        os.chmod(root, 0o755)
+        self.reload(self.ini("cgi = script\ncgi_root = " + root))
+
     def test_listen_and_process_stay(self):
         self.start(tell())
         text = self.ini(listen="mode = 0666\naddress = unix:{dir}/other.sock",
