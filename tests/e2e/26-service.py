@@ -219,7 +219,7 @@ class Privileges(ServiceTest):
 
     def test_started_application(self):
         """Its socket is reached through /proc, which belongs to root in a process that was root."""
-        self.begin("user = " + OTHER, upstream="command = %s whoami" % program())
+        self.begin("user = " + OTHER, upstream="command = %s whoami" % program(), env={"TMPDIR": self.run_folder})
         response = fcgi.ask(self.address, PLAIN)
         self.assert_answer(response)
         self.assertIn(b"192.0.2.1", response.body)
