@@ -10,6 +10,7 @@
 #define CLI_IMPORT_H
 
 #include "config/lines.h"
+#include "config/memory.h"
 #include "config/messages.h"
 #include "realip/cidr.h"
 
@@ -63,6 +64,7 @@ struct import {
     const char *path; /* for people */
     FILE *input;      /* standard input, or NULL: path is to be opened */
     struct messages *messages;
+    struct memory memory;         /* of host names and trust files */
     const struct policy *manager; /* for header_judge */
     struct import_scope *scopes;
     size_t nscopes;

@@ -139,12 +139,13 @@ static int keep_block(void *user, const struct cidr *block)
     return 0;
 }
 
-static struct trust_list make_list(const struct import *import, struct import_place place,
-                                   const char *directive, struct cidr *block)
+static struct trust_list make_list(struct import *import, struct import_place place, const char *directive,
+                                   struct cidr *block)
 {
     return (struct trust_list){.add = keep_block,
                                .user = block,
                                .key = directive,
+                               .memory = &import->memory,
                                .messages = import->messages,
                                .file = place.file,
                                .line = place.line};
@@ -308,5 +309,6 @@ void import_free(struct import *import)
     free(import->notes);
     free(import->files);
     free(import->folder);
+    memory_free(&import->memory);
     *import = (struct import){0};
 }
