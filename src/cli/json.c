@@ -1,6 +1,6 @@
 #include "cli/json.h"
 
-#include <stdint.h>
+#include "base/utf8.h"
 
 struct json json_start(FILE *out)
 {
@@ -25,37 +25,6 @@ void json_close(struct json *json, char bracket)
 {
     fputc(bracket, json->out);
     json->comma = true;
-}
-
-/* How many bytes the valid UTF-8 sequence at text has (Unicode, table 3-7), or 0. len is 1 at least. */
-static size_t utf8_length(const unsigned char *text, size_t len)
-{
-    unsigned char first = text[0], low = 0x80, high = 0xbf;
-    size_t need;
-    if (first < 0x80)
-        return 1;
-    if (first >= 0xc2 && first <= 0xdf)
-        need = 2;
-    else if (first >= 0xe0 && first <= 0xef)
-        need = 3;
-    else if (first >= 0xf0 && first <= 0xf4)
-        need = 4;
-    else
-        return 0;
-    if (first == 0xe0)
-        low = 0xa0;
-    if (first == 0xed)
-        high = 0x9f;
-    if (first == 0xf0)
-        low = 0x90;
-    if (first == 0xf4)
-        high = 0x8f;
-    if (len < need || text[1] < low || text[1] > high)
-        return 0;
-    for (size_t i = 2; i < need; i++)
-        if (text[i] < 0x80 || text[i] > 0xbf)
-            return 0;
-    return need;
 }
 
 static void write_string(FILE *out, struct slice text)

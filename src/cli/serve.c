@@ -90,6 +90,6 @@ int cli_serve(int argc, char **argv)
     if (inherited.count == 0 && getenv("GATEWAY_INTERFACE"))
         return cli_serve_cgi(arguments.path, arguments.application != NULL);
     inherit_forget();
-    serve_hold_hangup();
+    serve_hold_signals();
     return run(&arguments, &inherited);
 }

@@ -451,6 +451,7 @@ void config_free(struct config *config)
     command_free(config->upstream.environment);
     free(config->upstream.cgi_root);
     free(config->process.pid_file);
+    free(config->log_error);
     cidr_set_free(config->listen.allowed_clients);
     policy_free(config->policy);
     free_source(config->source);

@@ -77,6 +77,7 @@ struct config {
     int log_level;         /* enum log_level */
     unsigned workers;      /* processes that relay; 1: there is no master */
     struct config_process process;
+    char *log_error; /* "stderr", "syslog" or a path */
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */

@@ -41,6 +41,8 @@ static const struct setting_choice trust_reload_words[] = {{"watch", true}, {"ma
 static const struct setting_choice level_words[] = {{"error", 0}, {"warning", 1}, {"warn", 1},
                                                     {"info", 2},  {"debug", 3},   {NULL, 0}};
 
+static const struct setting_choice error_words[] = {{"stderr", 0}, {"syslog", 0}, {NULL, 0}};
+
 const struct setting settings_table[] = {
     {"listen", "address", &type_endpoints, SOURCE(listen_addresses), .unset = "none; serve needs one",
      .help = "Sockets to listen on: unix:PATH, HOST:PORT, [IPV6]:PORT."},
@@ -132,6 +134,8 @@ const struct setting settings_table[] = {
 
     {"log", "level", &type_choice, CONFIG(log_level), .choices = level_words, .initial = "info",
      .help = "How much is logged: error, warning, info, debug."},
+    {"log", "error", &type_log, CONFIG(log_error), .choices = error_words, .initial = "stderr",
+     .help = "Where the error log goes: stderr, syslog, or the absolute path of a file."},
 
     {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
      .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},

@@ -274,6 +274,35 @@ static bool print_header(const struct setting *setting, const void *field, FILE 
 
 const struct setting_type type_header = {.name = "header", .parse = parse_header, .print = print_header};
 
+/* Places of logs */
+
+static void parse_log(const struct setting *setting, const struct setting_place *place, void *field,
+                      struct slice text)
+{
+    char **where = field;
+    const struct setting_choice *choice = setting->choices;
+    while (choice->word && !value_is_word(text, choice->word))
+        choice++;
+    if (!choice->word && text.data[0] != '/') {
+        char why[160];
+        size_t at = (size_t)snprintf(why, sizeof why, "no place for a log; write ");
+        for (size_t i = 0; setting->choices[i].word; i++)
+            at += (size_t)snprintf(why + at, sizeof why - at, "%s, ", setting->choices[i].word);
+        snprintf(why + at - 2, sizeof why - at + 2, " or the absolute path of a file");
+        fail(setting, place, text, why);
+        return;
+    }
+    char *copy = choice->word ? strdup(choice->word) : strndup(text.data, text.len);
+    if (!copy) {
+        fail_memory(setting, place);
+        return;
+    }
+    free(*where);
+    *where = copy;
+}
+
+const struct setting_type type_log = {.name = "place of a log", .parse = parse_log, .print = print_header};
+
 /* What only [proxy NAME] has */
 
 static void parse_select(const struct setting *setting, const struct setting_place *place, void *field,

@@ -12,6 +12,7 @@
 
 #include "base/page.h"
 #include "relay/front.h"
+#include "relay/logs.h"
 #include "relay/spool.h"
 
 #define CHUNK        32768 /* bytes of the body in one record */
@@ -469,6 +470,7 @@ int bridge_run(const struct config *config, char *const *environment)
     }
     const struct share all = share_make(config, 1, 0);
     rc = relay_open(&b->relay, &b->loop, config, &all);
+    logs_open(&b->relay); /* if not, there is the web server's error log, on standard error */
     /* Who reads the answer slowly is the web server's affair: it ends us when it has had enough. */
     b->relay.deadlines.lasts[DEADLINE_FRONT] = 0;
     if (rc == 0)

@@ -71,7 +71,7 @@ static int open_threads(struct cgi *cgi)
 }
 
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
-             const struct log *log, const struct config_upstream *config, unsigned max_processes)
+             struct log *log, const struct config_upstream *config, unsigned max_processes)
 {
     char error[512];
     *cgi = (struct cgi){

@@ -53,7 +53,7 @@ struct cgi {
     uv_loop_t *loop;
     struct poller *poller;
     struct deadlines *deadlines;
-    const struct log *log;
+    struct log *log;
     struct cgi_programs programs;
     unsigned max_processes;
     unsigned living; /* requests that have a process, or are about to */
@@ -71,7 +71,7 @@ struct cgi {
 /* Keeps emptied, which is to be set before. Says in the log what is wrong. 0 or a negative errno; cgi_close
  * and cgi_free are due in either case. */
 int cgi_open(struct cgi *cgi, uv_loop_t *loop, struct poller *poller, struct deadlines *deadlines,
-             const struct log *log, const struct config_upstream *config, unsigned max_processes);
+             struct log *log, const struct config_upstream *config, unsigned max_processes);
 
 /* The cap on programs, from now on. */
 void cgi_change(struct cgi *cgi, unsigned max_processes);

@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include "relay/destination.h"
+#include "relay/logs.h"
 
 static void change_durations(struct relay *relay, const struct config *config)
 {
@@ -41,6 +42,11 @@ int relay_change(struct relay *relay, const struct config *config, const struct 
     struct destination *next;
     struct workspace *workspace = workspace_new(config->policy);
     int rc = workspace ? find_destination(relay, config, share, &next) : -ENOMEM;
+    if (rc == 0 && logs_change(relay, config) < 0) {
+        if (next != relay->destination)
+            destination_retire(next);
+        rc = -ECANCELED;
+    }
     if (rc < 0) {
         if (rc != -ECANCELED) /* that is explained already */
             log_write(&relay->log, LOG_ERROR, "cannot use the new configuration: %s", uv_strerror(rc));

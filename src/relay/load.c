@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "relay/logs.h"
 #include "relay/service.h"
 
 /* In ns. */
@@ -27,7 +28,8 @@ struct load {
 static void judge(struct load *load)
 {
     char error[SERVICE_ERROR_MAX];
-    if (!load->config || service_judge_cgi_root(load->config, error, sizeof(error)) == 0)
+    if (!load->config || (service_judge_cgi_root(load->config, error, sizeof(error)) == 0 &&
+                          logs_judge(load->config, error, sizeof(error)) == 0))
         return;
     messages_add(&load->messages, true, load->config->path, 0, "%s", error);
     config_free(load->config);

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "relay/logs.h"
 #include "relay/worker.h"
 
 /* Who ends sooner, in ms, may do so again and again. */
@@ -20,6 +21,8 @@
 #define LONGEST_PAUSE_MS 5000
 /* What a worker may take to end once its time is over, in ms: to kill and reap what it has started. */
 #define GRACE_MS 1000
+/* Between two tries to write what the log did not take, in ms. */
+#define LOG_PAUSE_MS 1000
 
 /* Of one worker, and of those that come after it. */
 struct place {
@@ -75,6 +78,7 @@ static void leave_master(struct master *m)
 {
     close(m->signals);
     close(m->loaded);
+    log_disown(&m->log);
     for (unsigned i = 0; i < m->config->workers; i++)
         close_ready(&m->places[i]);
     sockets_disown(&m->sockets);
@@ -202,12 +206,20 @@ static void on_hangup(struct master *m)
         begin_load(m);
 }
 
+static void on_reopen(struct master *m)
+{
+    logs_reopen_error(&m->log, m->config);
+    tell_workers(m, SIGUSR1);
+}
+
 /* Workers that are started from now on begin with it; the others read it for themselves. */
 static void change(struct master *m, struct config *config, struct messages *messages)
 {
     struct config *old = m->config;
     config_keep_fixed(config, old, messages);
     reload_log(&m->log, messages);
+    if (strcmp(config->log_error, old->log_error) != 0)
+        logs_move(&m->log, config);
     m->config = config;
     m->generation++;
     m->log.level = (enum log_level)config->log_level;
@@ -309,6 +321,8 @@ static void read_signals(struct master *m)
             reap(m);
         else if (info.ssi_signo == SIGHUP)
             on_hangup(m);
+        else if (info.ssi_signo == SIGUSR1)
+            on_reopen(m);
         else
             on_stop_signal(m, info.ssi_signo);
     }
@@ -384,6 +398,8 @@ static void beat(struct master *m)
 static int find_timeout(const struct master *m)
 {
     uint64_t first = m->kill_at > 0 ? m->kill_at : UINT64_MAX;
+    if (log_waits(&m->log) && now_ms() + LOG_PAUSE_MS < first)
+        first = now_ms() + LOG_PAUSE_MS;
     if (m->beat_at > 0 && m->beat_at < first)
         first = m->beat_at;
     for (unsigned i = 0; i < m->config->workers && !m->load; i++) {
@@ -413,6 +429,8 @@ static void turn(struct master *m)
     start_due(m);
     kill_late(m);
     beat(m);
+    if (log_waits(&m->log))
+        log_flush(&m->log);
 }
 
 /* ---- all of it ---- */
@@ -420,13 +438,14 @@ static void turn(struct master *m)
 /* 0 or a negative errno. */
 static int open_signals(struct master *m)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGCHLD};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
     sigemptyset(&m->handled);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         sigaddset(&m->handled, numbers[i]);
     signal(SIGCHLD, SIG_DFL); /* of who ignores it, children end without a word */
     sigprocmask(SIG_BLOCK, &m->handled, &m->before);
-    sigdelset(&m->before, SIGHUP); /* see serve_hold_hangup */
+    sigdelset(&m->before, SIGHUP); /* see serve_hold_signals */
+    sigdelset(&m->before, SIGUSR1);
     m->signals = signalfd(-1, &m->handled, SFD_CLOEXEC | SFD_NONBLOCK);
     m->loaded = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return m->signals < 0 || m->loaded < 0 ? -errno : 0;
@@ -464,19 +483,16 @@ static void end_load(struct master *m)
 
 int master_run(struct config *config, const struct inherited *inherited, struct service *service)
 {
-    struct master m = {.config = config,
-                       .service = service,
-                       .generation = 1,
-                       .log = {.level = (enum log_level)config->log_level, .fd = 2},
-                       .signals = -1,
-                       .loaded = -1};
+    struct master m = {.config = config, .service = service, .generation = 1, .signals = -1, .loaded = -1};
     int status = 1;
+    log_open(&m.log, (enum log_level)config->log_level, NULL);
     int rc = open_signals(&m);
     if (rc == 0)
         rc = open_places(&m);
     if (rc < 0)
         log_write(&m.log, LOG_ERROR, "cannot start: %s", strerror(-rc));
-    else if (sockets_open(&m.sockets, config, inherited, &m.log) == 0 && service_enter(service) == 0)
+    else if (sockets_open(&m.sockets, config, inherited, &m.log) == 0 && service_enter(service) == 0 &&
+             logs_move(service->log = &m.log, config) == 0)
         status = run(&m);
     sockets_close(&m.sockets);
     if (m.signals >= 0)
@@ -486,5 +502,6 @@ int master_run(struct config *config, const struct inherited *inherited, struct 
         close(m.loaded);
     free(m.places);
     free(m.polled);
+    log_close(&m.log);
     return status;
 }

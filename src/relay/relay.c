@@ -7,6 +7,7 @@
 #include "relay/destination.h"
 #include "relay/front.h"
 #include "relay/listener.h"
+#include "relay/logs.h"
 #include "relay/request.h"
 
 /* How long a front that has sent its whole request is not looked at, in ms: so much later is noticed that
@@ -78,11 +79,8 @@ void relay_set_durations(uint64_t *lasts, const struct config *config)
 
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share)
 {
-    *relay = (struct relay){.loop = loop,
-                            .config = config,
-                            .generation = 1,
-                            .share = *share,
-                            .log = {.level = (enum log_level)config->log_level, .fd = 2}};
+    *relay = (struct relay){.loop = loop, .config = config, .generation = 1, .share = *share};
+    logs_begin(relay);
     deadlines_open(&relay->deadlines, loop, on_expired);
     relay_set_durations(relay->deadlines.lasts, config);
     relay->pool.granted = request_granted;
@@ -167,6 +165,7 @@ void relay_close(struct relay *relay)
     while (relay->fronts)
         front_end(relay->fronts);
     pool_close(&relay->pool);
+    logs_stop(relay);
     poller_close(&relay->poller);
 }
 
@@ -179,4 +178,5 @@ void relay_free(struct relay *relay)
     free(relay->buffer);
     free(relay->pool.shared.buffer);
     buffer_free(&relay->scratch);
+    logs_close(relay);
 }

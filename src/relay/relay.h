@@ -28,6 +28,7 @@ struct relay {
     unsigned generation; /* of it, from 1: a reload that changes something makes it one more */
     struct share share;  /* of its totals */
     struct log log;
+    uv_timer_t logs_timer; /* when to try again what a log did not take */
     struct relay_limits limits;
     struct poller poller;
     struct outbox outbox;

@@ -4,7 +4,7 @@
 
 /* ---- what came of a load ---- */
 
-void reload_log(const struct log *log, const struct messages *messages)
+void reload_log(struct log *log, const struct messages *messages)
 {
     for (size_t i = 0; i < messages->count; i++) {
         const struct message *message = &messages->list[i];
@@ -35,7 +35,7 @@ static bool change(struct reload *r, struct config *config)
 /* Of several workers' loads the master has said what there is to say, if it could load the same. */
 static void finish_all(struct reload *r, struct config *config, struct messages *messages)
 {
-    const struct log *log = &r->relay->log;
+    struct log *log = &r->relay->log;
     if (config)
         config_keep_fixed(config, r->config, messages);
     if (!config || r->relay->share.count == 1)

@@ -35,7 +35,7 @@ int reload_open(struct reload *reload, struct relay *relay, struct config *confi
 void reload_begin(struct reload *reload, enum load_what what);
 
 /* What was said while a configuration was loaded goes to the log. */
-void reload_log(const struct log *log, const struct messages *messages);
+void reload_log(struct log *log, const struct messages *messages);
 
 /* The loop must run once more, and the relay be freed, before reload_free. */
 void reload_close(struct reload *reload);

@@ -20,19 +20,21 @@ static int serve_alone(struct config *config, const struct inherited *inherited,
     return status;
 }
 
-void serve_hold_hangup(void)
+void serve_hold_signals(void)
 {
-    sigset_t hangup;
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    sigprocmask(SIG_BLOCK, &hangup, NULL);
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
 int serve_run(struct config *config, const struct inherited *inherited)
 {
     struct service service;
-    const struct log log = {.level = (enum log_level)config->log_level, .fd = 2};
+    struct log log;
     int status = 1;
+    log_open(&log, (enum log_level)config->log_level, NULL);
     signal(SIGPIPE, SIG_IGN);
     process_raise_file_limit(); /* a relay has two descriptors a request */
     if (service_open(&service, config, &log) == 0)
@@ -40,6 +42,8 @@ int serve_run(struct config *config, const struct inherited *inherited)
                                      : serve_alone(config, inherited, &service);
     else
         config_free(config);
+    service.log = &log; /* those of whoever has served have ended */
     service_leave(&service);
+    log_close(&log);
     return status;
 }

@@ -25,7 +25,7 @@ static bool wants_no_new_privileges(const struct config *config)
     return config->upstream.kind == UPSTREAM_ADDRESS || config->process.user != (uid_t)-1;
 }
 
-int service_open(struct service *service, const struct config *config, const struct log *log)
+int service_open(struct service *service, const struct config *config, struct log *log)
 {
     *service = (struct service){.config = config, .log = log, .pid_file = {.fd = -1}};
     if (notify_open(&service->notify) < 0)

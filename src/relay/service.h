@@ -16,7 +16,7 @@
 
 struct service {
     const struct config *config; /* the one of the start, until service_enter */
-    const struct log *log;
+    struct log *log;
     struct pid_file pid_file;
     struct notify notify;
 };
@@ -26,7 +26,7 @@ struct service {
  * privileges, unless the configuration needs that. Copies nothing; service_leave is due from now on. 0, or -1
  * after a message.
  */
-int service_open(struct service *service, const struct config *config, const struct log *log);
+int service_open(struct service *service, const struct config *config, struct log *log);
 
 /* Once the listening sockets are open, before anything is started: becomes [process] user, refuses a cgi_root
  * that others can write, prepares the pid file. 0, or -1 after a message: then the process ends. */

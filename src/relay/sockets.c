@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 static int open_one(struct listen_socket *s, const struct config *config, const struct inherited *inherited,
-                    size_t number, const struct log *log)
+                    size_t number, struct log *log)
 {
     char text[160];
     char error[512];
@@ -25,7 +25,7 @@ static int open_one(struct listen_socket *s, const struct config *config, const 
 }
 
 int sockets_open(struct sockets *sockets, const struct config *config, const struct inherited *inherited,
-                 const struct log *log)
+                 struct log *log)
 {
     size_t count = inherited->count > 0 ? (size_t)inherited->count : config->listen.naddresses;
     *sockets = (struct sockets){.list = calloc(count, sizeof(*sockets->list))};

@@ -15,7 +15,7 @@ struct sockets {
 
 /* Opens them and says so in the log, also what went wrong. 0 or -1; sockets_close is due in either case. */
 int sockets_open(struct sockets *sockets, const struct config *config, const struct inherited *inherited,
-                 const struct log *log);
+                 struct log *log);
 
 /* Closes all, and removes the socket files that we made. Fine to call twice. */
 void sockets_close(struct sockets *sockets);

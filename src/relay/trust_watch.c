@@ -209,7 +209,7 @@ static int add_way(struct trust_watch *w, const char *path)
 
 /* ---- all of it ---- */
 
-int trust_watch_open(struct trust_watch *w, uv_loop_t *loop, const struct log *log)
+int trust_watch_open(struct trust_watch *w, uv_loop_t *loop, struct log *log)
 {
     w->loop = loop;
     w->log = log;

@@ -18,7 +18,7 @@ struct watched_folder;
 
 struct trust_watch {
     uv_loop_t *loop;
-    const struct log *log;
+    struct log *log;
     struct watched_folder *folders;
     uv_timer_t pause; /* until nothing has happened for a moment */
     uint64_t since;   /* loop time in ms of the first thing that happened */
@@ -27,7 +27,7 @@ struct trust_watch {
 };
 
 /* Sets all but `changed`. 0 or a negative UV_E* value. */
-int trust_watch_open(struct trust_watch *watch, uv_loop_t *loop, const struct log *log);
+int trust_watch_open(struct trust_watch *watch, uv_loop_t *loop, struct log *log);
 
 /*
  * Waits for the trust files of this configuration, if it wants that, and no others any more. Those that have

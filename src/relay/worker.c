@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "relay/logs.h"
+
 static void stop_listening(struct worker *worker)
 {
     for (size_t i = 0; i < worker->nlisteners; i++)
@@ -130,6 +132,13 @@ static void on_hangup(uv_signal_t *handle, int number)
     reload_begin(&worker->reload, LOAD_ALL);
 }
 
+static void on_reopen(uv_signal_t *handle, int number)
+{
+    struct worker *worker = handle->data;
+    (void)number;
+    logs_reopen(&worker->relay);
+}
+
 /* ---- starting ---- */
 
 static void open_handles(struct worker *worker)
@@ -138,19 +147,23 @@ static void open_handles(struct worker *worker)
     uv_signal_init(&worker->loop, &worker->interrupt);
     uv_signal_init(&worker->loop, &worker->quit);
     uv_signal_init(&worker->loop, &worker->hangup);
+    uv_signal_init(&worker->loop, &worker->reopen);
     uv_timer_init(&worker->loop, &worker->shutdown);
     uv_timer_init(&worker->loop, &worker->half);
     uv_timer_init(&worker->loop, &worker->calm);
     uv_timer_init(&worker->loop, &worker->beat);
     worker->term.data = worker->interrupt.data = worker->quit.data = worker->hangup.data = worker;
+    worker->reopen.data = worker;
     worker->shutdown.data = worker->half.data = worker->calm.data = worker->beat.data = worker;
     uv_signal_start(&worker->term, on_signal, SIGTERM);
     uv_signal_start(&worker->interrupt, on_signal, SIGINT);
     uv_signal_start(&worker->hangup, on_hangup, SIGHUP);
-    sigset_t hangup;
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    sigprocmask(SIG_UNBLOCK, &hangup, NULL); /* see serve_hold_hangup */
+    uv_signal_start(&worker->reopen, on_reopen, SIGUSR1);
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGHUP);
+    sigaddset(&held, SIGUSR1);
+    sigprocmask(SIG_UNBLOCK, &held, NULL); /* see serve_hold_signals */
 }
 
 int worker_open(struct worker *worker, struct config *config, const struct share *share)
@@ -213,6 +226,7 @@ static void begin_service(struct worker *worker)
     uint64_t beat = service_beat_ms(worker->service);
     if (beat > 0)
         uv_timer_start(&worker->beat, on_beat, beat, beat);
+    worker->service->log = &worker->relay.log;
     service_say_ready(worker->service);
 }
 
@@ -220,7 +234,7 @@ int worker_run(struct worker *worker, struct sockets *sockets, struct service *s
 {
     struct relay *relay = &worker->relay;
     worker->service = service;
-    if (start_listening(worker, sockets) < 0 ||
+    if (logs_open(relay) < 0 || start_listening(worker, sockets) < 0 ||
         destination_start(relay->destination, &relay->config->upstream) < 0)
         return 1;
     log_write(&relay->log, LOG_INFO, "ready: requests go to %s", relay->destination->target.name);
@@ -245,6 +259,7 @@ void worker_close(struct worker *worker)
     uv_close((uv_handle_t *)&worker->interrupt, NULL);
     uv_close((uv_handle_t *)&worker->quit, NULL);
     uv_close((uv_handle_t *)&worker->hangup, NULL);
+    uv_close((uv_handle_t *)&worker->reopen, NULL);
     uv_close((uv_handle_t *)&worker->shutdown, NULL);
     uv_close((uv_handle_t *)&worker->half, NULL);
     uv_close((uv_handle_t *)&worker->calm, NULL);

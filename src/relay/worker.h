@@ -3,7 +3,8 @@
  * one relay.
  *
  * TERM and INT let running requests end, then the application, all within shutdown_timeout; a second one ends
- * at once. Of several workers each ends at once on QUIT instead. HUP reads the configuration again.
+ * at once. Of several workers each ends at once on QUIT instead. HUP reads the configuration again, USR1
+ * opens log files again.
  */
 #ifndef RELAY_WORKER_H
 #define RELAY_WORKER_H
@@ -22,7 +23,7 @@ struct worker {
     struct reload reload;
     struct listener *listeners;
     size_t nlisteners;
-    uv_signal_t term, interrupt, quit, hangup;
+    uv_signal_t term, interrupt, quit, hangup, reopen;
     uv_timer_t shutdown; /* shutdown_timeout is over */
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */

@@ -222,6 +222,14 @@ static void test_other_sections(void **state)
         {"log", "level = warn", "level = warning", NULL},
         {"log", "level = Warning", "level = warning", NULL},
         {"log", "level = debug", "level = debug", NULL},
+        {"log", "error = STDERR", "error = stderr", NULL},
+        {"log", "error = syslog", "error = syslog", NULL},
+        {"log", "error = /var/log/fcgi realip.log", "error = /var/log/fcgi realip.log", NULL},
+        {"log", "error = stdout", NULL,
+         "error = \"stdout\": no place for a log; write stderr, syslog or the absolute path of a file"},
+        {"log", "error = log/error.log", NULL,
+         "error = \"log/error.log\": no place for a log; write stderr, syslog or the absolute path of a "
+         "file"},
         {"log", "level = verbose", NULL,
          "level = \"verbose\": not one of its words; write error, warning, warn, info or debug"},
         {"process", "workers = 1", "workers = 1", NULL},
@@ -354,6 +362,7 @@ static void test_defaults(void **state)
     assert_true(config->trust_watch);
     assert_int_equal(config->log_level, LOG_INFO);
     assert_int_equal(config->workers, 1);
+    assert_string_equal(config->log_error, "stderr");
     assert_int_equal(config->shutdown_timeout_ms, 30000);
     assert_int_equal(config->limit_params_size, 262144);
     assert_int_equal(config->limit_requests, 10000);
@@ -398,7 +407,7 @@ static void test_values_arrive(void **state)
                   "[realip]\nforwarded_for = client\nuntrusted_headers = keep\n"
                   "unmanaged_headers = strip\ntrust_reload = manual\n"
                   "[access]\nallow = 192.0.2.0/24\ndeny = 0.0.0.0/0 ::/0\ndeny_direct = yes\n"
-                  "[log]\nlevel = debug\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
+                  "[log]\nlevel = debug\nerror = /x\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
                   "[limits]\nparams_size = 16k\nrequests = 17\nheader_timeout = 18ms\n");
     assert_string_equal(config->path, INI);
     assert_int_equal(config->listen.naddresses, 3);
@@ -427,6 +436,7 @@ static void test_values_arrive(void **state)
     assert_false(config->trust_watch);
     assert_int_equal(config->log_level, LOG_DEBUG);
     assert_int_equal(config->workers, 3);
+    assert_string_equal(config->log_error, "/x");
     assert_int_equal(config->shutdown_timeout_ms, 15);
     assert_int_equal(config->limit_params_size, 16384);
     assert_int_equal(config->limit_requests, 17);

@@ -5,10 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,13 +40,15 @@ static void check_line(enum log_level level, const char *word)
     struct written written;
     char expected[128];
     open_pipe(ends);
-    const struct log log = {LOG_DEBUG, ends[1]};
+    struct log log;
+    log_open_fd(&log, LOG_DEBUG, ends[1]);
     log_write(&log, level, "client %s, status %d", "192.0.2.1", 403);
     read_all(ends[0], &written);
     snprintf(expected, sizeof expected, " fcgi-realip[%ld] %s: client 192.0.2.1, status 403\n",
              (long)getpid(), word);
     assert_true(written.length > TIME_LEN);
     assert_string_equal(written.text + TIME_LEN, expected);
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -74,7 +76,8 @@ static void test_time_is_utc_with_milliseconds(void **state)
     int ends[2];
     struct written written;
     open_pipe(ends);
-    const struct log log = {LOG_INFO, ends[1]};
+    struct log log;
+    log_open_fd(&log, LOG_INFO, ends[1]);
     setenv("TZ", "Asia/Tokyo", 1);
     tzset();
     time_t before = now();
@@ -92,6 +95,7 @@ static void test_time_is_utc_with_milliseconds(void **state)
     assert_int_equal(strspn(rest + 1, "0123456789"), 3);
     assert_int_equal(rest[4], 'Z');
     unsetenv("TZ");
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -102,7 +106,8 @@ static void test_level(void **state)
     int ends[2];
     struct written written;
     open_pipe(ends);
-    const struct log log = {LOG_WARNING, ends[1]};
+    struct log log;
+    log_open_fd(&log, LOG_WARNING, ends[1]);
     log_write(&log, LOG_INFO, "not wanted");
     log_write(&log, LOG_DEBUG, "not wanted");
     read_all(ends[0], &written);
@@ -110,6 +115,7 @@ static void test_level(void **state)
     assert_true(log_wants(&log, LOG_ERROR));
     assert_true(log_wants(&log, LOG_WARNING));
     assert_false(log_wants(&log, LOG_INFO));
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -120,10 +126,12 @@ static void test_line_ends_inside_are_blanks(void **state)
     int ends[2];
     struct written written;
     open_pipe(ends);
-    const struct log log = {LOG_INFO, ends[1]};
+    struct log log;
+    log_open_fd(&log, LOG_INFO, ends[1]);
     log_write(&log, LOG_INFO, "one\r\ntwo");
     read_all(ends[0], &written);
     assert_string_equal(strstr(written.text, ": ") + 2, "one  two\n");
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -137,13 +145,15 @@ static void test_long_line_is_cut_and_still_one_write(void **state)
     memset(text, 'a', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     open_pipe(ends);
-    const struct log log = {LOG_INFO, ends[1]};
+    struct log log;
+    log_open_fd(&log, LOG_INFO, ends[1]);
     log_write(&log, LOG_INFO, "%s", text);
     read_all(ends[0], &written);
     assert_true(written.length <= 4096);
     assert_true(written.length > 4000);
     assert_string_equal(written.text + written.length - 5, "a...\n");
     assert_int_equal(strlen(written.text), written.length);
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -151,52 +161,168 @@ static void test_long_line_is_cut_and_still_one_write(void **state)
 static void test_errno_stays(void **state)
 {
     (void)state;
-    const struct log log = {LOG_INFO, -1};
+    struct log log;
+    log_open_fd(&log, LOG_INFO, -1);
     errno = EAGAIN;
     log_write(&log, LOG_INFO, "to nowhere: write fails with EBADF");
     assert_int_equal(errno, EAGAIN);
+    log_close(&log);
 }
 
-static int drain_fd;
-static volatile sig_atomic_t interrupts;
-
-/* Makes room on the third interruption. */
-static void drain(int signal)
+static void read_line(int fd, char *text, size_t size)
 {
-    (void)signal;
-    char text[65536];
-    if (++interrupts == 3)
-        while (read(drain_fd, text, sizeof text) > 0)
-            continue;
+    ssize_t n = read(fd, text, size - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
 }
 
-static void test_interrupted_write_is_repeated(void **state)
+static void test_journal_is_told_by_its_inode(void **state)
 {
     (void)state;
     int ends[2];
-    struct written written;
-    char page[4096] = {0};
+    char text[256];
+    char name[64];
+    struct stat status;
+    struct log log;
     open_pipe(ends);
-    while (write(ends[1], page, sizeof page) > 0)
+    assert_int_equal(fstat(ends[1], &status), 0);
+    snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino);
+    setenv("JOURNAL_STREAM", name, 1);
+    log_open_fd(&log, LOG_DEBUG, ends[1]);
+    static const char *const expected[] = {"<3>x 1\n", "<4>x 1\n", "<6>x 1\n", "<7>x 1\n"};
+    for (int level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+        log_write(&log, (enum log_level)level, "x %d", 1);
+        read_line(ends[0], text, sizeof text);
+        assert_string_equal(text, expected[level]);
+    }
+    log_close(&log);
+
+    /* Of another stream it says nothing. */
+    snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)status.st_dev, (uintmax_t)status.st_ino + 1);
+    setenv("JOURNAL_STREAM", name, 1);
+    log_open_fd(&log, LOG_DEBUG, ends[1]);
+    log_write(&log, LOG_ERROR, "x");
+    read_line(ends[0], text, sizeof text);
+    assert_string_equal(strchr(text, 'Z'), strstr(text, "Z fcgi-realip["));
+    log_close(&log);
+    unsetenv("JOURNAL_STREAM");
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* As rsyslogd and the journal parse it. */
+static void test_syslog_line(void **state)
+{
+    (void)state;
+    int ends[2];
+    char text[256];
+    char rest[64];
+    struct log log;
+    struct tm parts;
+    open_pipe(ends);
+    log_open_fd(&log, LOG_DEBUG, ends[1]);
+    log.style = LOG_SYSLOG;
+    setenv("TZ", "UTC", 1);
+    tzset();
+    time_t before = now();
+    log_write(&log, LOG_WARNING, "it is %s", "late");
+    time_t after = now();
+    read_line(ends[0], text, sizeof text);
+    unsetenv("TZ");
+    assert_memory_equal(text, "<28>", 4);
+    gmtime_r(&before, &parts);
+    const char *end = strptime(text + 4, "%b %e %H:%M:%S", &parts);
+    assert_non_null(end);
+    time_t seen = timegm(&parts);
+    assert_true(seen >= before && seen <= after);
+    assert_int_equal(end - text, 4 + 15);
+    snprintf(rest, sizeof rest, " fcgi-realip[%ld]: it is late\n", (long)getpid());
+    assert_string_equal(end, rest);
+    log_close(&log);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void test_open_a_file(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/realip-log-XXXXXX";
+    char path[64];
+    char text[512];
+    struct log log;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/error.log", folder);
+    assert_int_equal(log_open(&log, LOG_INFO, path), 0);
+    log_write(&log, LOG_INFO, "one");
+    log_close(&log);
+    assert_int_equal(log_open(&log, LOG_INFO, path), 0);
+    log_write(&log, LOG_INFO, "two");
+    log_close(&log);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    read_line(fd, text, sizeof text);
+    assert_non_null(strstr(text, " info: one\n20"));
+    assert_non_null(strstr(text, " info: two\n"));
+    close(fd);
+    unlink(path);
+    rmdir(folder);
+
+    /* The folder is gone. */
+    assert_int_equal(log_open(&log, LOG_INFO, path), -ENOENT);
+    assert_int_equal(log.sink.fd == -1, false);
+    log_close(&log);
+}
+
+static void fill(int fd)
+{
+    char page[4096] = {0};
+    while (write(fd, page, sizeof page) > 0)
         continue;
     assert_int_equal(errno, EAGAIN);
-    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0); /* log_write is to block in write */
-    drain_fd = ends[0];
-    struct sigaction action = {.sa_handler = drain}; /* without SA_RESTART */
-    struct sigaction old;
-    assert_int_equal(sigaction(SIGALRM, &action, &old), 0);
-    const struct itimerval every = {{0, 5000}, {0, 5000}};
-    const struct itimerval never = {{0, 0}, {0, 0}};
-    assert_int_equal(setitimer(ITIMER_REAL, &every, NULL), 0);
+}
 
-    const struct log log = {LOG_INFO, ends[1]};
+/* A pipe that nobody reads: nothing waits for it, and what is missing is said afterwards, in its place. */
+static void test_dropped_lines_are_told(void **state)
+{
+    (void)state;
+    int ends[2];
+    char line[1100];
+    static char text[4 * 65536];
+    struct log log;
+    open_pipe(ends);
+    fill(ends[1]);
+    log_open_fd(&log, LOG_INFO, ends[1]);
+    memset(line, 'a', 1000);
+    line[1000] = '\0';
+    const int sent = 100;
+    for (int i = 0; i < sent; i++)
+        log_write(&log, LOG_INFO, "%s", line);
+    uint64_t dropped = log.sink.dropped;
+    size_t waiting = sink_count(&log.sink);
+    assert_true(dropped > 0 && dropped < (uint64_t)sent);
+    assert_int_equal(dropped + waiting, sent);
+
+    while (read(ends[0], text, sizeof text) > 0)
+        continue;
     log_write(&log, LOG_INFO, "at last");
-
-    assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
-    sigaction(SIGALRM, &old, NULL);
-    assert_true(interrupts >= 3);
-    read_all(ends[0], &written);
-    assert_string_equal(strstr(written.text, ": ") + 2, "at last\n");
+    size_t length = 0;
+    for (ssize_t n; (n = read(ends[0], text + length, sizeof text - length - 1)) > 0;) {
+        length += (size_t)n;
+        log_flush(&log);
+    }
+    text[length] = '\0';
+    size_t lines = 0;
+    for (size_t i = 0; i < length; i++)
+        lines += text[i] == '\n';
+    assert_int_equal(lines, waiting + 2);
+    char expected[128];
+    snprintf(expected, sizeof expected, " warning: %ju lines of this log could not be written",
+             (uintmax_t)dropped);
+    const char *told = strstr(text, expected);
+    assert_non_null(told);
+    assert_non_null(strstr(text, " info: at last\n"));
+    assert_int_equal(log.sink.dropped, 0);
+    assert_int_equal(log.sink.len, 0);
+    log_close(&log);
     close(ends[0]);
     close(ends[1]);
 }
@@ -264,7 +390,10 @@ int main(void)
         cmocka_unit_test(test_line_ends_inside_are_blanks),
         cmocka_unit_test(test_long_line_is_cut_and_still_one_write),
         cmocka_unit_test(test_errno_stays),
-        cmocka_unit_test(test_interrupted_write_is_repeated),
+        cmocka_unit_test(test_journal_is_told_by_its_inode),
+        cmocka_unit_test(test_syslog_line),
+        cmocka_unit_test(test_open_a_file),
+        cmocka_unit_test(test_dropped_lines_are_told),
         cmocka_unit_test(test_limit),
         cmocka_unit_test(test_escape),
     };
