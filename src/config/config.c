@@ -452,6 +452,7 @@ void config_free(struct config *config)
     free(config->upstream.cgi_root);
     free(config->process.pid_file);
     free(config->log_error);
+    free(config->log_access);
     cidr_set_free(config->listen.allowed_clients);
     policy_free(config->policy);
     free_source(config->source);

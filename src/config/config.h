@@ -77,7 +77,9 @@ struct config {
     int log_level;         /* enum log_level */
     unsigned workers;      /* processes that relay; 1: there is no master */
     struct config_process process;
-    char *log_error; /* "stderr", "syslog" or a path */
+    char *log_error;  /* "stderr", "syslog" or a path */
+    char *log_access; /* "off", "stdout" or a path */
+    int log_format;   /* enum access_format */
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */

@@ -42,6 +42,10 @@ static const struct setting_choice level_words[] = {{"error", 0}, {"warning", 1}
                                                     {"info", 2},  {"debug", 3},   {NULL, 0}};
 
 static const struct setting_choice error_words[] = {{"stderr", 0}, {"syslog", 0}, {NULL, 0}};
+static const struct setting_choice access_words[] = {{"off", 0}, {"stdout", 0}, {NULL, 0}};
+
+/* Likewise enum access_format. */
+static const struct setting_choice format_words[] = {{"combined", 0}, {"json", 1}, {NULL, 0}};
 
 const struct setting settings_table[] = {
     {"listen", "address", &type_endpoints, SOURCE(listen_addresses), .unset = "none; serve needs one",
@@ -136,6 +140,10 @@ const struct setting settings_table[] = {
      .help = "How much is logged: error, warning, info, debug."},
     {"log", "error", &type_log, CONFIG(log_error), .choices = error_words, .initial = "stderr",
      .help = "Where the error log goes: stderr, syslog, or the absolute path of a file."},
+    {"log", "access", &type_log, CONFIG(log_access), .choices = access_words, .initial = "off",
+     .help = "Where the access log goes, a line a request: off, stdout, or the absolute path of a file."},
+    {"log", "format", &type_choice, CONFIG(log_format), .choices = format_words, .initial = "combined",
+     .help = "How the access log's lines are written: combined, json."},
 
     {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
      .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},

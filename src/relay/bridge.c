@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/page.h"
-#include "relay/front.h"
+#include "relay/access_log.h"
 #include "relay/logs.h"
 #include "relay/spool.h"
 
@@ -471,6 +471,8 @@ int bridge_run(const struct config *config, char *const *environment)
     const struct share all = share_make(config, 1, 0);
     rc = relay_open(&b->relay, &b->loop, config, &all);
     logs_open(&b->relay); /* if not, there is the web server's error log, on standard error */
+    if (strcmp(config->log_access, "stdout") == 0)
+        access_log_put(&b->relay, NULL); /* that is where the answer goes */
     /* Who reads the answer slowly is the web server's affair: it ends us when it has had enough. */
     b->relay.deadlines.lasts[DEADLINE_FRONT] = 0;
     if (rc == 0)

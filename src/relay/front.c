@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/access_log.h"
 #include "relay/records.h"
 #include "relay/request.h"
 
@@ -299,6 +300,8 @@ void front_stop(struct front *f)
 
 void front_break_off(struct front *f)
 {
+    if (f->request.access)
+        access_break(f);
     request_clear(f);
     close_when_written(f);
 }

@@ -32,6 +32,7 @@ struct request {
     bool body;         /* STDIN or DATA that is not empty */
     bool stdin_ended, data_ended;
     struct upstream *upstream;
+    struct access *access; /* its notes for the access log; NULL: there is none, or nothing to note yet */
     struct ticket ticket;
     struct deadline total;
     struct buffer params;  /* PARAMS content that did not come in one piece */

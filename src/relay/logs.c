@@ -2,7 +2,7 @@
 
 #include <signal.h>
 
-#include "relay/relay.h"
+#include "relay/access_log.h"
 
 /* How long lines wait that were not taken, in ms. */
 #define RETRY_MS 1000
@@ -47,7 +47,9 @@ static int judge_file(const char *kind, const char *path, char *error, size_t er
 
 int logs_judge(const struct config *config, char *error, size_t error_size)
 {
-    return judge_file("error", config->log_error, error, error_size);
+    if (judge_file("error", config->log_error, error, error_size) < 0)
+        return -1;
+    return judge_file("access", config->log_access, error, error_size);
 }
 
 /* ---- of a relay ---- */
@@ -55,6 +57,7 @@ int logs_judge(const struct config *config, char *error, size_t error_size)
 static void on_retry(uv_timer_t *timer)
 {
     struct relay *relay = timer->data;
+    access_log_flush(relay);
     log_flush(&relay->log);
 }
 
@@ -79,29 +82,63 @@ void logs_begin(struct relay *relay)
     relay->log.sink.waits = on_error_waits;
 }
 
+/* Logs the reason. */
+static int make_access(struct relay *relay, const struct config *config, struct access_log **access)
+{
+    int rc = access_log_make(access, relay, config);
+    if (rc < 0)
+        log_write(&relay->log, LOG_ERROR, "cannot open the access log %s: %s", config->log_access,
+                  strerror(-rc));
+    return rc;
+}
+
 int logs_open(struct relay *relay)
 {
-    return logs_move(&relay->log, relay->config) < 0 ? -1 : 0;
+    struct access_log *access;
+    int error = logs_move(&relay->log, relay->config);
+    if (make_access(relay, relay->config, &access) < 0)
+        return -1;
+    access_log_put(relay, access);
+    return error < 0 ? -1 : 0;
 }
 
 int logs_change(struct relay *relay, const struct config *config)
 {
-    bool moves = strcmp(config->log_error, relay->config->log_error) != 0;
-    return moves && logs_move(&relay->log, config) < 0 ? -1 : 0;
+    const struct config *old = relay->config;
+    bool other = strcmp(config->log_access, old->log_access) != 0;
+    struct access_log *access = NULL;
+    if (other && make_access(relay, config, &access) < 0)
+        return -1;
+    if (strcmp(config->log_error, old->log_error) != 0 && logs_move(&relay->log, config) < 0) {
+        access_log_free(access);
+        return -1;
+    }
+    if (other)
+        access_log_put(relay, access);
+    else
+        access_log_set_format(relay, config);
+    return 0;
 }
 
 void logs_reopen(struct relay *relay)
 {
     logs_reopen_error(&relay->log, relay->config);
+    int rc = access_log_reopen(relay);
+    if (rc < 0)
+        log_write(&relay->log, LOG_ERROR, "cannot reopen the access log %s: %s; it goes on in the old file",
+                  relay->config->log_access, strerror(-rc));
 }
 
 void logs_stop(struct relay *relay)
 {
     relay->log.sink.waits = NULL;
+    if (relay->access)
+        relay->access->sink.waits = NULL;
     uv_close((uv_handle_t *)&relay->logs_timer, NULL);
 }
 
 void logs_close(struct relay *relay)
 {
+    access_log_put(relay, NULL);
     log_close(&relay->log);
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "fastcgi/params.h"
+#include "relay/access_log.h"
 #include "relay/request.h"
 
 static bool role_known(uint16_t role)
@@ -87,10 +88,13 @@ static void on_take(void *context, const struct record *record, struct slice pie
     if (f->state != FRONT_PARAMS)
         return; /* refused meanwhile */
     struct buffer *params = &f->request.params;
-    if (params->len + piece.len > f->relay->config->limit_params_size)
+    if (params->len + piece.len > f->relay->config->limit_params_size) {
+        if (f->relay->access && params->len == 0)
+            access_begin(f, piece, NULL);
         request_refuse(f, 431);
-    else if (buffer_append(params, piece.data, piece.len) < 0)
+    } else if (buffer_append(params, piece.data, piece.len) < 0) {
         request_refuse(f, 503);
+    }
 }
 
 /* ---- what complete records bring about ---- */

@@ -16,6 +16,7 @@
 
 struct destination;
 struct front;
+struct access_log; /* of relay/access_log.h */
 
 /* Things that peers can cause at will, each logged once a minute at most. */
 struct relay_limits {
@@ -28,7 +29,8 @@ struct relay {
     unsigned generation; /* of it, from 1: a reload that changes something makes it one more */
     struct share share;  /* of its totals */
     struct log log;
-    uv_timer_t logs_timer; /* when to try again what a log did not take */
+    uv_timer_t logs_timer;     /* when to try again what a log did not take */
+    struct access_log *access; /* NULL: there is none */
     struct relay_limits limits;
     struct poller poller;
     struct outbox outbox;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "relay/access_log.h"
 #include "relay/encode.h"
 #include "relay/refusal.h"
 #include "relay/splice.h"
@@ -44,6 +45,8 @@ void request_clear(struct front *f)
 {
     struct request *r = &f->request;
     struct upstream *upstream = r->upstream;
+    if (r->access)
+        access_end(f);
     r->upstream = NULL;
     if (upstream)
         upstream_abandon(upstream);
@@ -64,6 +67,8 @@ void request_refuse(struct front *f, int status)
 {
     char page[REFUSAL_MAX];
     size_t len = refusal_encode(page, f->request.id, status);
+    if (f->relay->access)
+        access_refuse(f, page, len);
     front_stop_header(f);
     gather_clear(&f->relay->gather);
     struct gather gather;
@@ -131,11 +136,16 @@ static int prepare(struct front *f, struct slice content)
     const struct policy *policy = relay->config->policy;
     struct known *known = relay->known;
     enum params_error error = known_read(known, policy, content);
-    if (error != PARAMS_OK)
+    if (error != PARAMS_OK) {
+        if (relay->access)
+            access_begin(f, content, NULL);
         return error == PARAMS_TOO_MANY ? 431 : 400;
+    }
 
     struct decision decision;
     decide_request(policy, known->params, known->n, relay->workspace, &decision);
+    if (relay->access)
+        access_begin(f, content, &decision);
     if (decision.rejected) {
         log_rejected(relay, &decision);
         return decision.rejected;
@@ -168,6 +178,8 @@ void request_start(struct front *f, struct slice content)
     if (relay->requests >= relay->share.requests) {
         relay_log_limited(relay, requests, LOG_WARNING,
                           "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
+        if (relay->access)
+            access_begin_undecided(f, content);
         request_refuse(f, 503);
         return;
     }
@@ -279,6 +291,8 @@ void request_drained(struct front *f)
 void request_granted(void *user, struct upstream *upstream, int error)
 {
     struct front *f = user;
+    if (f->request.access)
+        access_wait(f);
     if (!upstream) {
         refuse_failed(f, error);
         return;
@@ -307,6 +321,8 @@ static void on_response(void *user, struct gather *pieces, bool boundary, const 
     struct front *f = user;
     struct request *r = &f->request;
     char wire[RECORD_FIXED];
+    if (r->access)
+        access_answer(f, pieces, end != NULL);
     if (end)
         r->upstream = NULL;
     r->answered = r->answered || pieces->bytes > 0;
@@ -366,7 +382,11 @@ static void on_failed(void *user, int error, struct buffer *again)
 
 static ssize_t on_splice(void *user, struct stream *from, size_t max)
 {
-    return front_splice(user, from, max);
+    struct front *f = user;
+    ssize_t n = front_splice(f, from, max);
+    if (n > 0 && f->request.access)
+        access_skip(f, (size_t)n);
+    return n;
 }
 
 static void on_drained(void *user)
@@ -401,6 +421,8 @@ void request_expired(struct front *f, enum deadline_kind kind)
 {
     struct request *r = &f->request;
     if (kind == DEADLINE_QUEUE) {
+        if (r->access)
+            access_wait(f);
         pool_cancel(&f->relay->pool, &r->ticket);
         relay_log_limited(
             f->relay, queue, LOG_WARNING,

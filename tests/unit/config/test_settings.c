@@ -5,6 +5,7 @@
 
 #include "config/settings.h"
 #include "names.h"
+#include "ops/access.h"
 #include "ops/log.h"
 
 /* A line of [SECTION] that the file consists of, and what comes of it. */
@@ -227,6 +228,13 @@ static void test_other_sections(void **state)
         {"log", "error = /var/log/fcgi realip.log", "error = /var/log/fcgi realip.log", NULL},
         {"log", "error = stdout", NULL,
          "error = \"stdout\": no place for a log; write stderr, syslog or the absolute path of a file"},
+        {"log", "access = OFF", "access = off", NULL},
+        {"log", "access = stdout", "access = stdout", NULL},
+        {"log", "access = /a", "access = /a", NULL},
+        {"log", "access = stderr", NULL,
+         "access = \"stderr\": no place for a log; write off, stdout or the absolute path of a file"},
+        {"log", "format = Combined", "format = combined", NULL},
+        {"log", "format = common", NULL, "format = \"common\": not one of its words; write combined or json"},
         {"log", "error = log/error.log", NULL,
          "error = \"log/error.log\": no place for a log; write stderr, syslog or the absolute path of a "
          "file"},
@@ -363,6 +371,8 @@ static void test_defaults(void **state)
     assert_int_equal(config->log_level, LOG_INFO);
     assert_int_equal(config->workers, 1);
     assert_string_equal(config->log_error, "stderr");
+    assert_string_equal(config->log_access, "off");
+    assert_int_equal(config->log_format, ACCESS_COMBINED);
     assert_int_equal(config->shutdown_timeout_ms, 30000);
     assert_int_equal(config->limit_params_size, 262144);
     assert_int_equal(config->limit_requests, 10000);
@@ -407,7 +417,8 @@ static void test_values_arrive(void **state)
                   "[realip]\nforwarded_for = client\nuntrusted_headers = keep\n"
                   "unmanaged_headers = strip\ntrust_reload = manual\n"
                   "[access]\nallow = 192.0.2.0/24\ndeny = 0.0.0.0/0 ::/0\ndeny_direct = yes\n"
-                  "[log]\nlevel = debug\nerror = /x\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
+                  "[log]\nlevel = debug\nerror = /x\naccess = /y\nformat = json\n"
+                  "[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
                   "[limits]\nparams_size = 16k\nrequests = 17\nheader_timeout = 18ms\n");
     assert_string_equal(config->path, INI);
     assert_int_equal(config->listen.naddresses, 3);
@@ -437,6 +448,8 @@ static void test_values_arrive(void **state)
     assert_int_equal(config->log_level, LOG_DEBUG);
     assert_int_equal(config->workers, 3);
     assert_string_equal(config->log_error, "/x");
+    assert_string_equal(config->log_access, "/y");
+    assert_int_equal(config->log_format, ACCESS_JSON);
     assert_int_equal(config->shutdown_timeout_ms, 15);
     assert_int_equal(config->limit_params_size, 16384);
     assert_int_equal(config->limit_requests, 17);
