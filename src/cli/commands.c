@@ -15,7 +15,7 @@ const struct command cli_commands[] = {
      "run between a web server and a FastCGI application (the default)"},
     {"check", cli_check, "[-c FILE] [-v]", "validate the configuration; -v prints every setting in effect"},
     {"explain", cli_explain,
-     "[-c FILE] --peer ADDR [--header 'NAME: VALUE']... [--param NAME=VALUE]... [--json]",
+     "[-c FILE] --line TEXT | --peer ADDR [--header 'NAME: VALUE']... [--param NAME=VALUE]... [--json]",
      "show step by step who the client of a request is, and why"},
     {"cgi", cli_cgi, "[-c FILE] -- PROGRAM ARG...",
      "as a CGI program: rewrite the environment, then become PROGRAM"},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "cli/explain_line.h"
 #include "cli/options.h"
 #include "config/values.h"
 
@@ -11,10 +12,11 @@ static const struct cli_option table[] = {
     {0, "peer", "ADDR", "REMOTE_ADDR as the web server sends it"},
     {0, "header", "'NAME: VALUE'", "a request header; again for more, in the order of arrival"},
     {0, "param", "NAME=VALUE", "a parameter as the web server sends it"},
+    {0, "line", "TEXT", "a decision from the error log, instead of all of these"},
     {0, "json", NULL, "print one JSON object"},
     {0, NULL, NULL, NULL},
 };
-enum { OPTION_CONFIG, OPTION_PEER, OPTION_HEADER, OPTION_PARAM, OPTION_JSON };
+enum { OPTION_CONFIG, OPTION_PEER, OPTION_HEADER, OPTION_PARAM, OPTION_LINE, OPTION_JSON };
 
 struct request {
     struct param params[REALIP_MAX_PARAMS];
@@ -26,6 +28,8 @@ struct request {
 struct arguments {
     const char *path;
     const char *peer; /* NULL: not given */
+    const char *text; /* of --line, NULL: not given */
+    struct explain_line line;
     bool json;
 };
 
@@ -104,6 +108,11 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
         case OPTION_PARAM:
             complaint = add_param(request, options.value);
             break;
+        case OPTION_LINE:
+            complaint = arguments->text ? "--line is given twice; explain one decision at a time"
+                                        : explain_line_read(&arguments->line, options.value);
+            arguments->text = options.value;
+            break;
         default:
             arguments->json = true;
         }
@@ -112,6 +121,12 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
     }
     if (options.done)
         return options.status;
+    if (arguments->text && (arguments->peer || request->n > 1))
+        return cli_usage_error("explain",
+                               "--line has all of the request; --peer, --header and --param do not go "
+                               "with it");
+    if (arguments->text)
+        return -1;
     if (!arguments->peer)
         return cli_usage_error("explain",
                                "--peer ADDR is missing: the REMOTE_ADDR that the web server sends");
@@ -119,22 +134,27 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments, st
     return -1;
 }
 
-static int explain(const struct arguments *arguments, const struct request *request)
+static int explain(const struct arguments *arguments, struct request *request)
 {
     struct config *config = cli_load_config(arguments->path);
     if (!config)
         return CLI_FAILED;
+    if (arguments->text)
+        request->n = explain_line_params(&arguments->line, config, request->params);
     struct explanation explanation = {0};
     struct workspace *workspace = workspace_new(config->policy);
     int status = CLI_FAILED;
     if (!workspace || explain_make(config, request->params, request->n, workspace, &explanation) != 0) {
         cli_error("explain: out of memory");
     } else {
+        explanation.hides_secrets = arguments->text != NULL;
         if (arguments->json)
             explain_print_json(&explanation, stdout);
         else
             explain_print_text(&explanation, stdout);
         status = cli_finish_output();
+        if (arguments->text)
+            explain_line_compare(&arguments->line, &explanation.decision);
     }
     explain_free(&explanation);
     workspace_free(workspace);
@@ -155,6 +175,7 @@ int cli_explain(int argc, char **argv)
         status = explain(&arguments, request);
     for (size_t i = 0; i < request->nnames; i++)
         free(request->names[i]);
+    explain_line_free(&arguments.line);
     free(request);
     return status;
 }

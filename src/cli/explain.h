@@ -24,6 +24,7 @@ struct explanation {
     const struct param *params; /* as the web server sent them, the peer's REMOTE_ADDR first */
     size_t nparams;
     const struct workspace *workspace;
+    bool hides_secrets; /* those of require_param are the configuration's, not the reader's */
     struct decision decision;
     struct rewrite rewrite;
     struct param *after; /* as the application sees them; a refused request has none */

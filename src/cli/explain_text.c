@@ -112,6 +112,11 @@ static const char *find_reason(const struct explanation *explanation, const stru
 
 static void say_before(const struct explanation *explanation, const struct change *change, FILE *out)
 {
+    if (explanation->hides_secrets &&
+        policy_match_name(explanation->policy, change->name).kind == NAME_REQUIRED) {
+        fputs("(not shown)", out);
+        return;
+    }
     if (!change->before)
         fputs("(none)", out);
     const struct param *end = explanation->params + explanation->nparams;

@@ -66,6 +66,9 @@ struct config_process {
     char *pid_file; /* absolute; NULL: none */
 };
 
+/* Which decisions the error log tells. */
+enum config_decisions { DECISIONS_REFUSED, DECISIONS_CHANGED, DECISIONS_ALL };
+
 struct config_source; /* what the file says, for config_print; private to src/config */
 
 struct config {
@@ -80,6 +83,7 @@ struct config {
     char *log_error;  /* "stderr", "syslog" or a path */
     char *log_access; /* "off", "stdout" or a path */
     int log_format;   /* enum access_format */
+    enum config_decisions log_decisions;
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */

@@ -47,6 +47,9 @@ static const struct setting_choice access_words[] = {{"off", 0}, {"stdout", 0}, 
 /* Likewise enum access_format. */
 static const struct setting_choice format_words[] = {{"combined", 0}, {"json", 1}, {NULL, 0}};
 
+static const struct setting_choice decisions_words[] = {
+    {"refused", DECISIONS_REFUSED}, {"changed", DECISIONS_CHANGED}, {"all", DECISIONS_ALL}, {NULL, 0}};
+
 const struct setting settings_table[] = {
     {"listen", "address", &type_endpoints, SOURCE(listen_addresses), .unset = "none; serve needs one",
      .help = "Sockets to listen on: unix:PATH, HOST:PORT, [IPV6]:PORT."},
@@ -144,6 +147,9 @@ const struct setting settings_table[] = {
      .help = "Where the access log goes, a line a request: off, stdout, or the absolute path of a file."},
     {"log", "format", &type_choice, CONFIG(log_format), .choices = format_words, .initial = "combined",
      .help = "How the access log's lines are written: combined, json."},
+    {"log", "decisions", &type_choice, CONFIG(log_decisions), .choices = decisions_words,
+     .initial = "refused",
+     .help = "Which decisions the error log tells, at level info: refused, changed, all."},
 
     {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
      .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},

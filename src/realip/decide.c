@@ -98,10 +98,10 @@ static bool equals_secret(struct slice value, const char *secret)
     return different == 0;
 }
 
-/* One copy at least, and no copy that says otherwise. */
-static bool find_secret(const struct walk *walk, const struct group *group)
+bool decide_has_secret(const struct policy *policy, const struct param *params,
+                       const struct workspace *workspace, size_t index)
 {
-    const struct workspace *workspace = walk->workspace;
+    const struct group *group = &policy->groups[index];
     bool sent = false;
 
     for (size_t i = 0; i < workspace->nmanaged; i++) {
@@ -110,7 +110,7 @@ static bool find_secret(const struct walk *walk, const struct group *group)
         if (managed->match.kind != NAME_REQUIRED || managed->match.alias ||
             managed->match.index != group->require_index)
             continue;
-        if (!equals_secret(walk->params[managed->index].value, group->require_value))
+        if (!equals_secret(params[managed->index].value, group->require_value))
             return false;
         sent = true;
     }
@@ -127,7 +127,7 @@ static int find_group(struct walk *walk, const struct address *address)
     uint64_t bit = UINT64_C(1) << (index % 64);
     if ((walk->secret_known[index / 64] & bit) == 0) {
         walk->secret_known[index / 64] |= bit;
-        if (find_secret(walk, &walk->policy->groups[index]))
+        if (decide_has_secret(walk->policy, walk->params, walk->workspace, (size_t)index))
             walk->secret_sent[index / 64] |= bit;
     }
     return (walk->secret_sent[index / 64] & bit) != 0 ? index : -1;

@@ -46,6 +46,13 @@ struct decision {
 void decide_request(const struct policy *policy, const struct param *params, size_t n,
                     struct workspace *workspace, struct decision *decision);
 
+/*
+ * Of a group with a require_param: did the request bring it, one copy at least and no copy that says
+ * otherwise? With the arguments of the decision just made.
+ */
+bool decide_has_secret(const struct policy *policy, const struct param *params,
+                       const struct workspace *workspace, size_t group);
+
 /* The word that logs, explain and metrics use: "untrusted-peer", "no-header", ... */
 const char *reason_word(enum reason reason);
 

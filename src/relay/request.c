@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "relay/access_log.h"
+#include "relay/decision_log.h"
 #include "relay/encode.h"
 #include "relay/refusal.h"
 #include "relay/splice.h"
@@ -116,18 +117,6 @@ static void log_oddities(struct relay *relay, const struct decision *decision, c
             log_escape(decision->peer_text, peer, sizeof(peer)));
 }
 
-static void log_rejected(struct relay *relay, const struct decision *decision)
-{
-    if (!log_wants(&relay->log, LOG_INFO))
-        return;
-    char peer[96];
-    char text[ADDRESS_TEXT_MAX];
-    struct slice client = {text, address_format(&decision->client, text)};
-    log_write(&relay->log, LOG_INFO, "refused a request with %d: peer \"%s\", client %.*s, %s",
-              decision->rejected, log_escape(decision->peer_text, peer, sizeof(peer)), (int)client.len,
-              client.data, reason_word(decision->reason));
-}
-
 /* 0, or the status to refuse with. */
 static int prepare(struct front *f, struct slice content)
 {
@@ -146,10 +135,10 @@ static int prepare(struct front *f, struct slice content)
     decide_request(policy, known->params, known->n, relay->workspace, &decision);
     if (relay->access)
         access_begin(f, content, &decision);
-    if (decision.rejected) {
-        log_rejected(relay, &decision);
+    if (decision.rejected || decision_log_wants(relay->config, &decision))
+        decision_log(relay, &decision);
+    if (decision.rejected)
         return decision.rejected;
-    }
     struct rewrite rewrite;
     if (rewrite_params(policy, known->params, known->n, &decision, relay->workspace, &rewrite) < 0)
         return 503;

@@ -110,6 +110,7 @@ static void test_print(void **state)
                               "error = stderr\n"
                               "access = off\n"
                               "format = combined\n"
+                              "decisions = refused\n"
                               "\n"
                               "[process]\n"
                               "workers = 1\n"
@@ -141,7 +142,7 @@ static void test_round_trip(void **state)
         "[proxy a]\ntrust = 192.0.2.1/255.255.255.255, 2001:db8::/32\nselect = hops:9\non_malformed = peer\n"
         "private_clients = no\nrequire_header = on\naccept = host, for\nmax_elements = 9\n"
         "[realip]\nforwarded_for = remove\n[access]\nallow = unix: 10.0.0.0/8\ndeny_direct = yes\n[log]\n"
-        "level = debug\nerror = /var/log/a b.log\naccess = STDOUT\nformat = JSON\n"
+        "level = debug\nerror = /var/log/a b.log\naccess = STDOUT\nformat = JSON\ndecisions = All\n"
         "[process]\nworkers = 5\nshutdown_timeout = 0\n[limits]\nparams_size = 70000\n");
     check_round_trip(GROUP "[upstream]\nprocesses = 7\nmax_processes = 8\nenvironment = A\n");
     check_round_trip(GROUP "[upstream]\ncommand = /bin/sh -c 'exec  \"$0\" = [x] : #' \"\" é\nprocesses = 7\n"

@@ -234,6 +234,9 @@ static void test_other_sections(void **state)
         {"log", "access = stderr", NULL,
          "access = \"stderr\": no place for a log; write off, stdout or the absolute path of a file"},
         {"log", "format = Combined", "format = combined", NULL},
+        {"log", "decisions = Changed", "decisions = changed", NULL},
+        {"log", "decisions = none", NULL,
+         "decisions = \"none\": not one of its words; write refused, changed or all"},
         {"log", "format = common", NULL, "format = \"common\": not one of its words; write combined or json"},
         {"log", "error = log/error.log", NULL,
          "error = \"log/error.log\": no place for a log; write stderr, syslog or the absolute path of a "
@@ -373,6 +376,7 @@ static void test_defaults(void **state)
     assert_string_equal(config->log_error, "stderr");
     assert_string_equal(config->log_access, "off");
     assert_int_equal(config->log_format, ACCESS_COMBINED);
+    assert_int_equal(config->log_decisions, DECISIONS_REFUSED);
     assert_int_equal(config->shutdown_timeout_ms, 30000);
     assert_int_equal(config->limit_params_size, 262144);
     assert_int_equal(config->limit_requests, 10000);
@@ -418,7 +422,7 @@ static void test_values_arrive(void **state)
                   "unmanaged_headers = strip\ntrust_reload = manual\n"
                   "[access]\nallow = 192.0.2.0/24\ndeny = 0.0.0.0/0 ::/0\ndeny_direct = yes\n"
                   "[log]\nlevel = debug\nerror = /x\naccess = /y\nformat = json\n"
-                  "[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
+                  "decisions = all\n[process]\nworkers = 3\nshutdown_timeout = 15ms\n"
                   "[limits]\nparams_size = 16k\nrequests = 17\nheader_timeout = 18ms\n");
     assert_string_equal(config->path, INI);
     assert_int_equal(config->listen.naddresses, 3);
@@ -450,6 +454,7 @@ static void test_values_arrive(void **state)
     assert_string_equal(config->log_error, "/x");
     assert_string_equal(config->log_access, "/y");
     assert_int_equal(config->log_format, ACCESS_JSON);
+    assert_int_equal(config->log_decisions, DECISIONS_ALL);
     assert_int_equal(config->shutdown_timeout_ms, 15);
     assert_int_equal(config->limit_params_size, 16384);
     assert_int_equal(config->limit_requests, 17);
