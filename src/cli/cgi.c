@@ -12,7 +12,7 @@
 
 extern char **environ;
 
-static const struct cli_option table[] = {
+const struct cli_option cli_cgi_options[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
     {'n', "no-script", NULL, "in a #! line: PROGRAM is not given the script's path"},
     {0, NULL, NULL, NULL},
@@ -33,7 +33,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
     int end = 1;
     while (end < argc && strcmp(argv[end], "--") != 0)
         end++;
-    struct options options = options_start(table, "cgi", end, argv);
+    struct options options = options_start(cli_cgi_options, "cgi", end, argv);
     for (int option; (option = options_next(&options)) >= 0;) {
         if (option == OPTION_CONFIG)
             arguments->path = options.value;

@@ -12,7 +12,7 @@
 #include "relay/process.h"
 #include "relay/writers.h"
 
-static const struct cli_option table[] = {
+const struct cli_option cli_check_options[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
     {'v', "verbose", NULL, "print every setting in effect, defaults included, as an INI file"},
     {0, NULL, NULL, NULL},
@@ -180,7 +180,7 @@ int cli_check(int argc, char **argv)
 {
     const char *path = CONFIG_DEFAULT_PATH;
     bool verbose = false;
-    struct options options = options_start(table, "check", argc, argv);
+    struct options options = options_start(cli_check_options, "check", argc, argv);
     for (int option; (option = options_next(&options)) >= 0;) {
         if (option == OPTION_CONFIG)
             path = options.value;

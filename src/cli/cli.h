@@ -9,6 +9,8 @@
 
 #include <stdbool.h>
 
+#include "cli/options.h"
+
 enum {
     CLI_OK = 0,
     CLI_FAILED = 1, /* could not do it: configuration, start, output */
@@ -18,8 +20,10 @@ enum {
 struct command {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *arguments; /* for the usage line */
-    const char *summary;   /* one line, for --help */
+    const char *arguments;            /* for the usage line */
+    const char *summary;              /* one line, for --help */
+    const struct cli_option *options; /* besides --help; NULL: none */
+    const char *const *words;         /* what its first argument can be; ends with NULL; NULL: anything */
 };
 
 /* Ends with a NULL name; the first one is run where no command is named. */
@@ -37,7 +41,17 @@ int cli_explain(int argc, char **argv);
 int cli_whoami(int argc, char **argv);
 int cli_cgi(int argc, char **argv);
 int cli_import(int argc, char **argv);
+int cli_completion(int argc, char **argv);
 int cli_help(int argc, char **argv);
+
+/* What the commands above take. */
+extern const struct cli_option cli_serve_options[];
+extern const struct cli_option cli_check_options[];
+extern const struct cli_option cli_explain_options[];
+extern const struct cli_option cli_cgi_options[];
+extern const struct cli_option cli_whoami_options[];
+extern const char *const cli_import_words[];
+extern const char *const cli_completion_words[];
 
 /* The program's argv where a #! line holds the command cgi and its options in one argument, see cli/cgi.h. */
 int cli_cgi_script(int argc, char **argv);

@@ -12,19 +12,23 @@
 
 const struct command cli_commands[] = {
     {"serve", cli_serve, "[-c FILE] [-- APPLICATION ARG...]",
-     "run between a web server and a FastCGI application (the default)"},
-    {"check", cli_check, "[-c FILE] [-v]", "validate the configuration; -v prints every setting in effect"},
+     "run between a web server and a FastCGI application (the default)", cli_serve_options, NULL},
+    {"check", cli_check, "[-c FILE] [-v]", "validate the configuration; -v prints every setting in effect",
+     cli_check_options, NULL},
     {"explain", cli_explain,
      "[-c FILE] --line TEXT | --peer ADDR [--header 'NAME: VALUE']... [--param NAME=VALUE]... [--json]",
-     "show step by step who the client of a request is, and why"},
+     "show step by step who the client of a request is, and why", cli_explain_options, NULL},
     {"cgi", cli_cgi, "[-c FILE] -- PROGRAM ARG...",
-     "as a CGI program: rewrite the environment, then become PROGRAM"},
+     "as a CGI program: rewrite the environment, then become PROGRAM", cli_cgi_options, NULL},
     {"whoami", cli_whoami, "[-l ADDRESS] [-n THREADS]",
-     "a small FastCGI or CGI application that shows the parameters it was given"},
+     "a small FastCGI or CGI application that shows the parameters it was given", cli_whoami_options, NULL},
     {"import", cli_import, "nginx|apache|lighttpd|f5 FILE",
-     "print an INI with the trusted proxies of another server's configuration; FILE may be -"},
-    {"help", cli_help, "[COMMAND]", "say more about a command"},
-    {NULL, NULL, NULL, NULL},
+     "print an INI with the trusted proxies of another server's configuration; FILE may be -", NULL,
+     cli_import_words},
+    {"completion", cli_completion, "bash|zsh|fish", "print what makes a shell complete this command line",
+     NULL, cli_completion_words},
+    {"help", cli_help, "[COMMAND]", "say more about a command", NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL, NULL},
 };
 
 const struct command *cli_find_command(const char *name)

@@ -7,7 +7,7 @@
 #include "cli/options.h"
 #include "config/values.h"
 
-static const struct cli_option table[] = {
+const struct cli_option cli_explain_options[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
     {0, "peer", "ADDR", "REMOTE_ADDR as the web server sends it"},
     {0, "header", "'NAME: VALUE'", "a request header; again for more, in the order of arrival"},
@@ -90,7 +90,7 @@ static const char *add_param(struct request *request, const char *text)
 static int read_arguments(int argc, char **argv, struct arguments *arguments, struct request *request)
 {
     request->n = 1; /* the peer's place */
-    struct options options = options_start(table, "explain", argc, argv);
+    struct options options = options_start(cli_explain_options, "explain", argc, argv);
     for (int option; (option = options_next(&options)) >= 0;) {
         const char *complaint = NULL;
         switch (option) {

@@ -10,6 +10,8 @@
 
 static const struct cli_option table[] = {{0, NULL, NULL, NULL}};
 
+const char *const cli_import_words[] = {"nginx", "apache", "lighttpd", "f5", NULL};
+
 static const struct import_server *const servers[] = {&import_nginx, &import_apache, &import_lighttpd,
                                                       &import_f5};
 #define SERVERS (sizeof servers / sizeof *servers)

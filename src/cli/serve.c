@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 
-static const struct cli_option table[] = {
+const struct cli_option cli_serve_options[] = {
     {'c', "config", "FILE", "the configuration to read instead of " CONFIG_DEFAULT_PATH},
     {0, NULL, NULL, NULL},
 };
@@ -23,7 +23,7 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
     int end = 1;
     while (end < argc && strcmp(argv[end], "--") != 0)
         end++;
-    struct options options = options_start(table, "serve", end, argv);
+    struct options options = options_start(cli_serve_options, "serve", end, argv);
     while (options_next(&options) >= 0)
         arguments->path = options.value;
     if (options.done)

@@ -23,7 +23,7 @@
 
 extern char **environ;
 
-static const struct cli_option table[] = {
+const struct cli_option cli_whoami_options[] = {
     {'l', "listen", "ADDRESS",
      "listen on unix:PATH, HOST:PORT or [V6]:PORT; else on descriptor 0, or be a CGI program"},
     {'n', "threads", "NUMBER", "requests, or kept connections, served at the same moment (4)"},
@@ -245,7 +245,7 @@ int cli_whoami(int argc, char **argv)
 {
     const char *address = NULL;
     uint64_t threads = THREADS_DEFAULT;
-    struct options options = options_start(table, "whoami", argc, argv);
+    struct options options = options_start(cli_whoami_options, "whoami", argc, argv);
     for (int option; (option = options_next(&options)) >= 0;) {
         if (option == OPTION_LISTEN) {
             address = options.value;
