@@ -7,7 +7,8 @@ import subprocess
 import unittest
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPTS = ("etc/quickstart", ".ci/run")
+SCRIPTS = ("etc/quickstart", ".ci/run", "tests/packages/run", "tests/packages/inside", "packages/debian/postinst",
+           "packages/debian/prerm", "packages/debian/postrm")
 
 
 def sources(*tops):
