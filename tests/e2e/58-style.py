@@ -7,8 +7,8 @@ import subprocess
 import unittest
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPTS = ("etc/quickstart", ".ci/run", "tests/packages/run", "tests/packages/inside", "packages/debian/postinst",
-           "packages/debian/prerm", "packages/debian/postrm")
+SCRIPTS = ("etc/quickstart", ".ci/run", "tests/packages/run", "tests/packages/inside",
+           "tests/packages/booted", "packages/debian/postinst", "packages/debian/prerm", "packages/debian/postrm")
 
 
 def sources(*tops):
@@ -32,7 +32,7 @@ class Style(unittest.TestCase):
         self.run_tool("clang-format", "--dry-run", "-Werror", *files)
 
     def test_shell(self):
-        self.run_tool("shellcheck", *SCRIPTS)
+        self.run_tool("shellcheck", "-x", *SCRIPTS)
 
 
 if __name__ == "__main__":
