@@ -27,7 +27,9 @@ foreach(package ${packages})
     DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME ${package} ${only})
 endforeach()
 install(FILES ${etc}/fcgi-realip.ini DESTINATION ${CMAKE_INSTALL_DATADIR}/etc/fcgi-realip
-  COMPONENT debian-fcgi-realip EXCLUDE_FROM_ALL) # finish.cmake puts it where it belongs
+  COMPONENT debian-fcgi-realip EXCLUDE_FROM_ALL) # finish.cmake puts both where they belong
+install(FILES ${etc}/logrotate/fcgi-realip DESTINATION ${CMAKE_INSTALL_DATADIR}/etc/logrotate.d
+  COMPONENT debian-fcgi-realip EXCLUDE_FROM_ALL)
 
 # --- the packages ---
 
@@ -65,6 +67,7 @@ works out from X-Forwarded-For (or another header) and a list of trusted
 proxies who the client is, puts that into REMOTE_ADDR, and relays everything
 else untouched.")
 set_for(fcgi-realip PACKAGE_DEPENDS "adduser")
+set_for(fcgi-realip PACKAGE_SUGGESTS "logrotate")
 set_for(fcgi-realip PACKAGE_CONTROL_EXTRA
   ${debian}/conffiles ${debian}/postinst ${debian}/prerm ${debian}/postrm)
 

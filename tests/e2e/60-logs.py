@@ -321,8 +321,9 @@ class Rotation(Logs):
         self.start(sections=DENY + "[log]\nerror = {dir}/error.log\n")
         text = read(os.path.join(TREE, "etc/logrotate/fcgi-realip"))
         for was, now in (("/var/log/fcgi-realip/", self.shim.dir + "/"),
-                         ("    su www-data www-data\n", ""),
-                         ("systemctl kill --kill-who=main --signal=USR1 fcgi-realip.service",
+                         ("    su fcgi-realip fcgi-realip\n", ""),
+                         ("systemctl list-units", "echo one.service"),
+                         ('systemctl kill --kill-who=main --signal=USR1 "$unit"',
                           "kill -USR1 %d" % self.shim.pid)):
             self.assertIn(was, text)
             text = text.replace(was, now)

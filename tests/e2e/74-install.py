@@ -14,6 +14,7 @@ from shim import is_sanitized, program
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.dirname(program())
 PACKAGES = ["fcgi-realip", "libfcgi-realip-dev", "libfcgi-realip-preload", "libfcgi-realip0"]
+CONFFILES = ["etc/fcgi-realip/fcgi-realip.ini", "etc/logrotate.d/fcgi-realip"]
 SHELLS = {"bash": "bash-completion/completions/fcgi-realip", "zsh": "zsh/site-functions/_fcgi-realip",
           "fish": "fish/vendor_completions.d/fcgi-realip.fish"}
 
@@ -41,7 +42,6 @@ def etc(folder):
     return sorted(os.listdir(os.path.join(TREE, "etc", folder)))
 
 
-VERSION = re.search(r"VERSION (\S+)", read(TREE, "CMakeLists.txt")[20:]).group(1)
 VERSION = re.search(r"^project\(\S+ VERSION (\S+)", read(TREE, "CMakeLists.txt"), re.MULTILINE).group(1)
 
 
@@ -59,7 +59,7 @@ def wanted(lib):
         + ["lib/systemd/system/" + name for name in etc("systemd")]
         + ["share/fcgi-realip/presets/" + name for name in etc("presets")]
         + ["share/doc/fcgi-realip/examples/%s/%s" % (folder, name)
-           for folder in ("apache", "caddy", "cgi", "haproxy", "lighttpd", "nginx") for name in etc(folder)])
+           for folder in ("apache", "caddy", "cgi", "haproxy", "lighttpd", "logrotate", "nginx") for name in etc(folder)])
 
 
 class Install(unittest.TestCase):
@@ -169,24 +169,25 @@ class Packages(unittest.TestCase):
         for package in PACKAGES:
             self.assertLessEqual({"usr/share/doc/%s/copyright" % package,
                                   "usr/share/doc/%s/changelog.Debian.gz" % package}, found[package])
-            self.assertFalse([path for path in found[package] if not re.match("usr/|etc/fcgi-realip/", path)])
+            self.assertEqual(sorted(path for path in found[package] if not path.startswith("usr/")),
+                             CONFFILES if package == "fcgi-realip" else [])
         every = set().union(*found.values())
         self.assertEqual(sum(map(len, found.values())), len(every))
         for path in wanted(cached("CMAKE_INSTALL_LIBDIR")):
             path = re.sub(r"(share/man/.*)", r"\1.gz", path).replace("zsh/site-functions", "zsh/vendor-completions")
             self.assertTrue(any(name.endswith(path.split("/", 1)[1]) for name in every), path)
-        self.assertIn("etc/fcgi-realip/fcgi-realip.ini", found["fcgi-realip"])
         self.assertIn("usr/bin/fcgi-realip", found["fcgi-realip"])
 
     def test_control(self):
         control = os.path.join(self.dir, "control")
         run("dpkg-deb", "-e", self.packages["fcgi-realip"], control)
-        self.assertEqual(read(control, "conffiles"), "/etc/fcgi-realip/fcgi-realip.ini\n")
+        self.assertEqual(read(control, "conffiles").split(), ["/" + path for path in CONFFILES])
         for name in ("postinst", "prerm", "postrm"):
             self.assertEqual(stat.S_IMODE(os.stat(os.path.join(control, name)).st_mode), 0o755)
         top = os.path.join(self.dir, "content")
         run("dpkg-deb", "-x", self.packages["fcgi-realip"], top)
-        self.assertEqual(read(top, "etc/fcgi-realip/fcgi-realip.ini"), read(TREE, "etc/fcgi-realip.ini"))
+        for path, source in zip(CONFFILES, ("etc/fcgi-realip.ini", "etc/logrotate/fcgi-realip")):
+            self.assertEqual(read(top, path), read(TREE, source))
         unit = [path for path in files_below(top) if path.endswith("/fcgi-realip.service")]
         self.assertIn("ExecStart=/usr/bin/fcgi-realip serve", read(top, unit[0]))
 
