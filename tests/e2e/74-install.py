@@ -55,7 +55,7 @@ def wanted(lib):
            ("libfcgi-realip.a", "libfcgi-realip.so", "libfcgi-realip.so.0", "libfcgi-realip.so." + VERSION,
             "libfcgi-realip-preload.so", "pkgconfig/fcgi-realip.pc", "cmake/fcgi-realip/fcgi-realip-config.cmake",
             "cmake/fcgi-realip/fcgi-realip-config-version.cmake",
-            "cmake/fcgi-realip/fcgi-realip-config-%s.cmake" % cached("CMAKE_BUILD_TYPE").lower())]
+            "cmake/fcgi-realip/fcgi-realip-config-%s.cmake" % (cached("CMAKE_BUILD_TYPE") or "RelWithDebInfo").lower())]
         + ["lib/systemd/system/" + name for name in etc("systemd")]
         + ["share/fcgi-realip/presets/" + name for name in etc("presets")]
         + ["share/doc/fcgi-realip/examples/%s/%s" % (folder, name)
@@ -72,10 +72,10 @@ class Install(unittest.TestCase):
         before = os.umask(0o022)  # CMake makes directories by it
         cls.addClassCleanup(os.umask, before)
 
-    def install(self, name, *arguments):
+    def install(self, name, *arguments, build=BUILD):
         """Into a folder of its own; gives the folder."""
         top = os.path.join(self.dir, name)
-        done = run("cmake", "--install", BUILD, *arguments, env=dict(os.environ, DESTDIR=top))
+        done = run("cmake", "--install", build, *arguments, env=dict(os.environ, DESTDIR=top))
         self.assertEqual(done.returncode, 0, done.stdout)
         return top
 
@@ -116,6 +116,19 @@ class Install(unittest.TestCase):
         self.assertIn("lib/systemd/system/fcgi-realip@.service", named)
         self.assertIn("share/doc/fcgi-realip/examples/apache/fcgid.conf", named)
 
+    def test_absolute_folders(self):
+        """Outside of the prefix, as GNUInstallDirs lets them be."""
+        build = os.path.join(self.dir, "build")
+        done = run("cmake", "-S", TREE, "-B", build, "-DBUILD_TESTING=OFF", "-DCMAKE_INSTALL_PREFIX=/opt/shim",
+                   "-DCMAKE_INSTALL_BINDIR=/opt/programs", "-DCMAKE_INSTALL_DOCDIR=/opt/doc")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        for made in ["fcgi-realip"] + ["packages/completion." + shell for shell in SHELLS]:
+            shutil.copy(os.path.join(BUILD, made), os.path.join(build, made))
+        top = self.install("absolute", "--component", "fcgi-realip", build=build)
+        self.assertEqual(run(os.path.join(top, "opt/programs/fcgi-realip"), "--version").returncode, 0)
+        for path in ("opt/shim/lib/systemd/system/fcgi-realip.service", "opt/doc/examples/apache/fcgid.conf"):
+            self.assertIn("/opt/programs/fcgi-realip", read(top, path))
+
     def test_components(self):
         """Named after the packages; together they are everything, and no file is in two."""
         parts = {name: files_below(self.install(name, "--component", name)) for name in PACKAGES}
@@ -127,7 +140,7 @@ class Install(unittest.TestCase):
 
 
 @unittest.skipIf(is_sanitized(), "nobody packages this build")
-@unittest.skipUnless(shutil.which("dpkg-deb") and shutil.which("dpkg-shlibdeps"), "NOT INSTALLED: dpkg-dev")
+@unittest.skipUnless(shutil.which("dpkg-shlibdeps") and shutil.which("file"), "NOT INSTALLED: dpkg-dev, file")
 class Packages(unittest.TestCase):
     maxDiff = None
 
@@ -137,7 +150,9 @@ class Packages(unittest.TestCase):
         cls.addClassCleanup(shutil.rmtree, cls.dir)
         before = os.umask(0o022)
         cls.addClassCleanup(os.umask, before)
-        done = run("cpack", "-G", "DEB", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-B", cls.dir)
+        # With make, CPack would first build everything again, for seconds in which there is nothing to do.
+        done = run("cpack", "-G", "DEB", "--config", os.path.join(BUILD, "CPackConfig.cmake"), "-B", cls.dir,
+                   "-D", "CPACK_CMAKE_GENERATOR=Ninja")
         assert done.returncode == 0, done.stdout
         cls.packages = {name.split("_")[0]: os.path.join(cls.dir, name) for name in sorted(os.listdir(cls.dir))
                         if name.endswith(".deb")}
