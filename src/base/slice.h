@@ -35,6 +35,12 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+/* Behind its last byte; NULL of one without bytes, to which C lets nothing be added. */
+static inline const char *slice_end(struct slice s)
+{
+    return s.len > 0 ? s.data + s.len : s.data;
+}
+
 /* The bytes [from, to) of s. The caller has checked from <= to <= s.len. */
 static inline struct slice slice_part(struct slice s, size_t from, size_t to)
 {

@@ -38,7 +38,7 @@ const char *params_decode_lengths(const char *p, const char *end, size_t *name_l
 
 enum params_error params_decode(struct slice content, struct param *list, size_t cap, size_t *n)
 {
-    const char *p = content.data, *end = content.data + content.len;
+    const char *p = content.data, *end = slice_end(content);
 
     for (*n = 0; p != end; ++*n) {
         struct param pair;

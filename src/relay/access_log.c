@@ -124,7 +124,7 @@ static void read_params(struct access_entry *entry, struct slice content)
                   {SLICE("SERVER_PROTOCOL"), &entry->protocol}, {SLICE("HTTP_REFERER"), &entry->referer},
                   {SLICE("HTTP_USER_AGENT"), &entry->agent},    {SLICE("REMOTE_USER"), &entry->user},
                   {SLICE("REMOTE_ADDR"), &entry->peer},         {SLICE("SCRIPT_NAME"), &script}};
-    const char *at = content.data, *end = content.data + content.len;
+    const char *at = content.data, *end = slice_end(content);
     struct param param;
     while (at != end && (at = params_next(at, end, &param)) != NULL) {
         for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {

@@ -15,7 +15,7 @@ static unsigned read_method(struct slice method)
 enum params_error known_read(struct known *known, const struct policy *policy, struct slice content)
 {
     const struct name_table *names = policy->names;
-    const char *at = content.data, *end = content.data + content.len;
+    const char *at = content.data, *end = slice_end(content);
     unsigned methods = 0, left = REALIP_MAX_PARAMS;
     struct param param;
 
