@@ -25,7 +25,9 @@ if(COVERAGE)
     ${reports}
     WORKING_DIRECTORY ${PROJECT_BINARY_DIR}
     VERBATIM)
+  add_custom_target(coverage-programs)
   if(targets)
-    add_dependencies(coverage ${targets})
+    add_dependencies(coverage-programs ${targets})
   endif()
+  add_dependencies(coverage coverage-programs)
 endif()

@@ -4,7 +4,8 @@
 void explain_say_address(const struct address *address, FILE *out)
 {
     char text[ADDRESS_TEXT_MAX];
-    fwrite(text, 1, address_format(address, text), out);
+    size_t len = address_format(address, text);
+    fwrite(text, 1, len, out);
 }
 
 void explain_say_hop(const struct explanation *explanation, const struct address *hop, FILE *out)

@@ -52,7 +52,7 @@ static void put_group_name(const struct printer *printer, const struct import_vi
     const struct import *import = printer->import;
     bool single = printer->views.distinct == 1;
     const char *name = single ? import->server->name : import->scopes[view->scope].name;
-    char text[NAME_MAX_LEN + 1];
+    char text[NAME_MAX_LEN + 1] = "";
     size_t length = 0;
     for (; *name && length < NAME_MAX_LEN; name++) {
         bool taken = (*name >= 'a' && *name <= 'z') || (*name >= 'A' && *name <= 'Z') ||

@@ -7,7 +7,7 @@
 
 static const struct memory_name *find_name(const struct memory *memory, struct slice name)
 {
-    for (size_t i = 0; memory && i < memory->nnames; i++) {
+    for (size_t i = 0; i < memory->nnames; i++) {
         if (slice_equal(slice_of(memory->names[i].name), name))
             return &memory->names[i];
     }
@@ -40,7 +40,7 @@ static bool copy_resolved(struct resolved *copy, const struct resolved *resolved
 const struct resolved *memory_resolve(struct memory *memory, struct slice name, const char **trouble)
 {
     const struct memory_name *known = find_name(memory, name);
-    const struct memory_name *before = find_name(memory->old, name);
+    const struct memory_name *before = memory->old ? find_name(memory->old, name) : NULL;
     struct resolved resolved;
     *trouble = NULL;
     if (known)
