@@ -38,6 +38,7 @@ const struct command *cli_find_command(const char *name);
 int cli_serve(int argc, char **argv);
 int cli_check(int argc, char **argv);
 int cli_explain(int argc, char **argv);
+int cli_status(int argc, char **argv);
 int cli_whoami(int argc, char **argv);
 int cli_cgi(int argc, char **argv);
 int cli_import(int argc, char **argv);
@@ -50,6 +51,7 @@ extern const struct cli_option cli_check_options[];
 extern const struct cli_option cli_explain_options[];
 extern const struct cli_option cli_cgi_options[];
 extern const struct cli_option cli_whoami_options[];
+extern const struct cli_option cli_status_options[];
 extern const char *const cli_import_words[];
 extern const char *const cli_completion_words[];
 

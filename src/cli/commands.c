@@ -20,6 +20,7 @@ const struct command cli_commands[] = {
      "show step by step who the client of a request is, and why", cli_explain_options, NULL},
     {"cgi", cli_cgi, "[-c FILE] -- PROGRAM ARG...",
      "as a CGI program: rewrite the environment, then become PROGRAM", cli_cgi_options, NULL},
+    {"status", cli_status, "[-c FILE] [--json]", "ask a running shim how it fares", cli_status_options, NULL},
     {"whoami", cli_whoami, "[-l ADDRESS] [-n THREADS]",
      "a small FastCGI or CGI application that shows the parameters it was given", cli_whoami_options, NULL},
     {"import", cli_import, "nginx|apache|lighttpd|f5 FILE",

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 
 #include "cli/explain.h"
-#include "cli/json.h"
+#include "ops/json.h"
 
 static void print_text_or_null(struct json *json, struct slice text)
 {

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli/json.h"
 #include "cli/text.h"
+#include "ops/json.h"
 #include "realip/policy.h"
 
 struct body {

@@ -70,6 +70,19 @@ void config_keep_fixed(struct config *config, struct config *old, struct message
 
 /* ---- trust files ---- */
 
+static const char *find_group(const struct config *config, const char *path)
+{
+    const struct config_source *source = config->source;
+    for (size_t i = 0; i < source->nproxies; i++) {
+        const struct words *files = &source->proxies[i].trust_files;
+        for (size_t j = 0; j < files->count; j++) {
+            if (strcmp(files->list[j].text, path) == 0)
+                return config->policy->groups[i].name;
+        }
+    }
+    return "";
+}
+
 bool config_find_trust_file(const struct config *config, size_t number, const struct config *old,
                             struct config_trust_file *file)
 {
@@ -81,7 +94,9 @@ bool config_find_trust_file(const struct config *config, size_t number, const st
     struct memory_stamp stamp = memory_stamp_path(known->path);
     *file = (struct config_trust_file){
         .path = known->path,
+        .group = find_group(config, known->path),
         .entries = known->blocks.count,
+        .modified = known->stamp.modified.tv_sec,
         .changed = old && !(before && memory_equal_blocks(&known->blocks, &before->blocks)),
         .touched = !memory_equal_stamps(&stamp, &known->stamp)};
     return true;

@@ -160,22 +160,40 @@ static void add_entries(struct trust_list *list, const struct words *words)
     }
 }
 
+/* NULL after an error. */
+static struct cidr_set *make_set(const struct build *build, const char *key, const struct words *words,
+                                 bool no_unix)
+{
+    struct cidr_set *set = cidr_set_new();
+    struct trust_list list = make_list(build, key, add_client, set);
+    list.no_unix = no_unix;
+    if (set)
+        add_entries(&list, words);
+    if (set && cidr_set_compile(set) == 0)
+        return set;
+    report(build, true, 0, strerror(ENOMEM));
+    cidr_set_free(set);
+    return NULL;
+}
+
 static void build_clients(const struct build *build)
 {
     const struct words *words = &build->source->allowed_clients;
-    if (words->count == 0)
-        return;
-    struct cidr_set *set = cidr_set_new();
-    build->config->listen.allowed_clients = set;
-    if (!set) {
-        report(build, true, 0, strerror(ENOMEM));
-        return;
-    }
-    struct trust_list list = make_list(build, "allowed_clients", add_client, set);
-    list.no_unix = true;
-    add_entries(&list, words);
-    if (cidr_set_compile(set) != 0)
-        report(build, true, 0, strerror(ENOMEM));
+    if (words->count > 0)
+        build->config->listen.allowed_clients = make_set(build, "allowed_clients", words, true);
+}
+
+static void build_status(const struct build *build)
+{
+    struct config_status *status = &build->config->status;
+    const struct words *words = &build->source->status_allow;
+    struct word loopback = {.text = (char[]){"loopback"}};
+    const struct words usual = {.list = &loopback, .count = 1};
+    if (status->path)
+        status->allow = make_set(build, "allow", words->count > 0 ? words : &usual, false);
+    else if (words->count > 0)
+        report(build, false, find_line(build, NULL, SLICE("status"), SLICE("allow")),
+               "allow: there is no status page that it could be about; add path to [status]");
 }
 
 static void build_access(const struct build *build)
@@ -328,6 +346,7 @@ void build_config(struct config *config, struct messages *messages, struct messa
     build_clients(&build);
     build_application(&build);
     build_access(&build);
+    build_status(&build);
     build_shares(config, messages);
     build_process(config, messages);
 

@@ -435,6 +435,7 @@ static void free_source(struct config_source *source)
     memory_free(&source->memory);
     command_free(source->given_command);
     free(source->text.data);
+    words_free(&source->status_allow);
     free(source->proxies);
     free(source->default_header);
     free(source->folder);
@@ -453,6 +454,8 @@ void config_free(struct config *config)
     free(config->process.pid_file);
     free(config->log_error);
     free(config->log_access);
+    free(config->status.path);
+    cidr_set_free(config->status.allow);
     cidr_set_free(config->listen.allowed_clients);
     policy_free(config->policy);
     free_source(config->source);
@@ -467,7 +470,7 @@ unsigned config_find_line(const struct config *config, const char *section, cons
 
 void config_print(const struct config *config, FILE *out)
 {
-    static const char *const sections[] = {"realip", "access", "log", "process", "limits"};
+    static const char *const sections[] = {"realip", "access", "log", "status", "process", "limits"};
     fprintf(out, "[listen]\n");
     settings_print_section("listen", config, 0, out);
     fprintf(out, "\n[upstream]\n");

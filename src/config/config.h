@@ -10,6 +10,7 @@
 
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "config/messages.h"
 #include "realip/policy.h"
@@ -69,6 +70,11 @@ struct config_process {
 /* Which decisions the error log tells. */
 enum config_decisions { DECISIONS_REFUSED, DECISIONS_CHANGED, DECISIONS_ALL };
 
+struct config_status {
+    char *path;             /* compared with SCRIPT_NAME; NULL: there is no status page */
+    struct cidr_set *allow; /* clients that may see it */
+};
+
 struct config_source; /* what the file says, for config_print; private to src/config */
 
 struct config {
@@ -84,6 +90,7 @@ struct config {
     char *log_access; /* "off", "stdout" or a path */
     int log_format;   /* enum access_format */
     enum config_decisions log_decisions;
+    struct config_status status;
     uint64_t shutdown_timeout_ms;
     size_t limit_params_size; /* bytes of one request's PARAMS stream */
     unsigned limit_requests;  /* concurrent */
@@ -129,10 +136,12 @@ void config_keep_fixed(struct config *config, struct config *old, struct message
 
 /* A trust file, as far as the configuration knows it. */
 struct config_trust_file {
-    const char *path; /* absolute; the configuration's */
-    size_t entries;   /* addresses and blocks that are in force */
-    bool changed;     /* they are not those that old has */
-    bool touched;     /* what stands at path now is not what was read */
+    const char *path;  /* absolute; the configuration's */
+    const char *group; /* the first [proxy NAME] that names it */
+    size_t entries;    /* addresses and blocks that are in force */
+    time_t modified;   /* wall clock: what was last read of it */
+    bool changed;      /* they are not those that old has */
+    bool touched;      /* what stands at path now is not what was read */
 };
 
 /*

@@ -159,6 +159,11 @@ const struct setting settings_table[] = {
      .help = "Group to have then."},
     {"process", "pid_file", &type_path, SOURCE(pid_file), .unset = "none",
      .help = "File for the process id, in a folder that belongs to user."},
+    {"status", "path", &type_url_path, CONFIG(status.path), .unset = "none; there is no status page",
+     .help = "Where the shim answers with its status: the SCRIPT_NAME of the page."},
+    {"status", "allow", &type_entries, SOURCE(status_allow), .unset = "loopback",
+     .help = "Clients that may see the status page."},
+
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

@@ -46,6 +46,7 @@ struct config_source {
     struct words allow;
     struct words deny;
     struct words pid_file;
+    struct words status_allow;
     char *default_header;         /* of [SETTINGS], or NULL */
     unsigned given[SETTINGS_MAX]; /* line of each row's first appearance, 0: not in the file */
     struct proxy_source *proxies; /* one for each group of the policy */

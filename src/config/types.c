@@ -8,6 +8,8 @@
 /* Column up to which lists are printed on one line. */
 #define PRINT_WIDTH 100
 
+#define URL_PATH_MAX 1000
+
 /* The group of a field of struct group. */
 #define GROUP_OF(setting, field)       ((struct group *)((char *)(field) - (setting)->offset))
 #define CONST_GROUP_OF(setting, field) ((const struct group *)((const char *)(field) - (setting)->offset))
@@ -302,6 +304,33 @@ static void parse_log(const struct setting *setting, const struct setting_place 
 }
 
 const struct setting_type type_log = {.name = "place of a log", .parse = parse_log, .print = print_header};
+
+/* Paths of URLs, as SCRIPT_NAME has them */
+
+static void parse_url_path(const struct setting *setting, const struct setting_place *place, void *field,
+                           struct slice text)
+{
+    char **path = field;
+    const char *why = NULL;
+    if (text.data[0] != '/')
+        why = "not the path of a URL; write one that begins with \"/\", as in /realip-status";
+    for (size_t i = 0; i < text.len && !why; i++) {
+        if (value_is_blank(text.data[i]) || text.data[i] == '?' || text.data[i] == '#')
+            why = "more than the path of a URL; write it without blanks and without \"?\" and \"#\"";
+    }
+    if (!why && text.len > URL_PATH_MAX)
+        why = "too long for the path of a page; write one of at most 1000 bytes";
+    if (why) {
+        fail(setting, place, text, why);
+        return;
+    }
+    *path = strndup(text.data, text.len);
+    if (!*path)
+        fail_memory(setting, place);
+}
+
+const struct setting_type type_url_path = {
+    .name = "path of a URL", .parse = parse_url_path, .print = print_header};
 
 /* What only [proxy NAME] has */
 

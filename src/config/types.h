@@ -26,8 +26,9 @@ extern const struct setting_type type_endpoint; /* one word */
 extern const struct setting_type type_command;  /* one word: the whole text */
 extern const struct setting_type type_path;     /* the same */
 
-extern const struct setting_type type_header; /* char *, malloc'ed */
-extern const struct setting_type type_log;    /* the same: one of the row's choices, or an absolute path */
+extern const struct setting_type type_header;   /* char *, malloc'ed */
+extern const struct setting_type type_url_path; /* the same */
+extern const struct setting_type type_log;      /* the same: one of the row's choices, or an absolute path */
 
 /* Of struct group: select and hops, accept, require_name and require_value. */
 extern const struct setting_type type_select;

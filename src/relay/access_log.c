@@ -18,8 +18,8 @@
 struct access {
     struct access_entry entry;
     struct meter meter;
-    uint64_t began; /* in ns, as uv_hrtime */
-    bool refused, ended, broken;
+    uint64_t began; /* poller_clock */
+    bool ended; /* the application has ended its answer */
     char text[];
 };
 
@@ -215,7 +215,7 @@ static struct access *copy_entry(struct access_entry *entry)
         keep(texts[i].text, texts[i].most, &at);
     access->entry = *entry;
     access->meter = (struct meter){0};
-    access->refused = access->ended = access->broken = false;
+    access->ended = false;
     return access;
 }
 
@@ -232,7 +232,7 @@ void access_begin(struct front *f, struct slice content, const struct decision *
     clock_gettime(CLOCK_REALTIME, &entry.time);
     f->request.access = copy_entry(&entry);
     if (f->request.access)
-        f->request.access->began = uv_hrtime();
+        f->request.access->began = poller_clock(&f->relay->poller);
     else
         f->relay->access->sink.dropped++;
 }
@@ -242,7 +242,7 @@ void access_begin_undecided(struct front *f, struct slice content)
     struct relay *relay = f->relay;
     const struct policy *policy = relay->config->policy;
     struct decision decision;
-    bool whole = known_read(relay->known, policy, content) == PARAMS_OK;
+    bool whole = known_read(relay->known, policy, content, false) == PARAMS_OK;
     if (whole)
         decide_request(policy, relay->known->params, relay->known->n, relay->workspace, &decision);
     access_begin(f, content, whole ? &decision : NULL);
@@ -250,32 +250,32 @@ void access_begin_undecided(struct front *f, struct slice content)
 
 /* ---- what became of it ---- */
 
-static uint64_t measure(const struct access *access)
+static uint64_t measure(const struct front *f)
 {
-    return (uv_hrtime() - access->began) / 1000;
+    return poller_clock(&f->relay->poller) - f->request.access->began;
 }
 
 void access_wait(struct front *f)
 {
-    f->request.access->entry.queue = measure(f->request.access);
+    f->request.access->entry.queue = measure(f);
 }
 
-static void take(struct access *access, const char *data, size_t len)
+static void take(struct front *f, const char *data, size_t len)
 {
+    struct access *access = f->request.access;
     if (access->entry.first == ACCESS_NEVER)
-        access->entry.first = measure(access);
+        access->entry.first = measure(f);
     meter_take(&access->meter, data, len);
 }
 
 void access_answer(struct front *f, const struct gather *pieces, bool end)
 {
-    struct access *access = f->request.access;
     for (int i = 0; i < pieces->count; i++)
-        take(access, pieces->piece[i].iov_base, pieces->piece[i].iov_len);
-    access->ended = end;
+        take(f, pieces->piece[i].iov_base, pieces->piece[i].iov_len);
+    f->request.access->ended = end;
 }
 
-void access_refuse(struct front *f, const char *page, size_t len)
+void access_page(struct front *f, const char *page, size_t len)
 {
     struct request *r = &f->request;
     if (!r->access && f->state == FRONT_PARAMS)
@@ -283,28 +283,13 @@ void access_refuse(struct front *f, const char *page, size_t len)
             f, (struct slice){r->params.data ? r->params.data + r->params.start : NULL, r->params.len}, NULL);
     if (!r->access)
         return;
-    r->access->refused = true;
     r->access->meter = (struct meter){0};
-    take(r->access, page, len);
+    take(f, page, len);
 }
 
 void access_skip(struct front *f, size_t len)
 {
     meter_skip(&f->request.access->meter, len);
-}
-
-void access_break(struct front *f)
-{
-    f->request.access->broken = true;
-}
-
-static const char *name_outcome(const struct access *access)
-{
-    if (access->refused)
-        return "refused";
-    if (access->ended)
-        return "answered";
-    return access->broken ? "broken" : "aborted";
 }
 
 void access_end(struct front *f)
@@ -313,10 +298,11 @@ void access_end(struct front *f)
     struct access_log *log = f->relay->access;
     struct access_entry *entry = &access->entry;
     char line[ACCESS_LINE_MAX];
-    entry->total = measure(access);
+    entry->total = measure(f);
     if (f->request.ticket.next)
         entry->queue = entry->total; /* it still waited */
-    entry->outcome = name_outcome(access);
+    entry->outcome =
+        f->request.outcome == OUTCOME_STATUS ? "status" : metrics_outcome_word(f->request.outcome);
     bool none = entry->first == ACCESS_NEVER && !access->ended;
     entry->status = none ? STATUS_GONE : meter_status(&access->meter);
     entry->bytes = access->meter.body;

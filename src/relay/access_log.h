@@ -60,12 +60,9 @@ void access_answer(struct front *front, const struct gather *pieces, bool end);
 void access_skip(struct front *front, size_t len);
 
 /* It is answered with this page of our own, in records, instead. */
-void access_refuse(struct front *front, const char *page, size_t len);
+void access_page(struct front *front, const char *page, size_t len);
 
-/* The answer is broken off. */
-void access_break(struct front *front);
-
-/* It is over: its line is written. */
+/* It is over, with front->request.outcome: its line is written. */
 void access_end(struct front *front);
 
 #endif

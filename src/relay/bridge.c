@@ -29,6 +29,7 @@ struct standard {
 
 struct bridge {
     uv_loop_t loop;
+    struct metrics *metrics;
     struct relay relay;
     struct stream stream; /* to the front */
     struct scanner scanner;
@@ -463,13 +464,16 @@ int bridge_run(const struct config *config, char *const *environment)
         return -ENOMEM;
     b->spool.fd = b->stream.watch.fd = b->input.watch.fd = b->output.watch.fd = -1;
     signal(SIGPIPE, SIG_IGN);
-    int rc = uv_loop_init(&b->loop);
+    b->metrics = metrics_new(1, 0);
+    int rc = b->metrics ? uv_loop_init(&b->loop) : -ENOMEM;
     if (rc < 0) {
+        metrics_free(b->metrics);
         free(b);
         return rc;
     }
     const struct share all = share_make(config, 1, 0);
-    rc = relay_open(&b->relay, &b->loop, config, &all);
+    rc = relay_open(&b->relay, &b->loop, config, &all, b->metrics);
+    b->relay.no_status = true;
     logs_open(&b->relay); /* if not, there is the web server's error log, on standard error */
     if (strcmp(config->log_access, "stdout") == 0)
         access_log_put(&b->relay, NULL); /* that is where the answer goes */
@@ -490,6 +494,7 @@ int bridge_run(const struct config *config, char *const *environment)
     relay_free(&b->relay);
     spool_close(&b->spool);
     buffer_free(&b->out);
+    metrics_free(b->metrics);
     int status = rc == 0 ? b->status : rc;
     free(b);
     return status;

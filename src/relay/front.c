@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "relay/access_log.h"
 #include "relay/records.h"
 #include "relay/request.h"
 
@@ -97,6 +96,7 @@ static void front_read(struct front *f)
             front_end(f);
             return;
         }
+        relay->counts->counters.from_front += (uint64_t)n;
         gather_clear(&relay->gather);
         records_feed(f, relay->buffer, (size_t)n);
         if (front_ended(f))
@@ -213,6 +213,7 @@ static void on_settled(struct stream *stream, int error)
 
 bool front_send(struct front *f, const struct gather *gather)
 {
+    f->relay->counts->counters.to_front += gather->bytes;
     return after_write(f, stream_send(&f->relay->poller, &f->stream, gather));
 }
 
@@ -220,6 +221,8 @@ ssize_t front_splice(struct front *f, struct stream *from, size_t max)
 {
     int error;
     ssize_t n = stream_splice(&f->relay->poller, from, &f->stream, max, &error);
+    if (n > 0)
+        f->relay->counts->counters.to_front += (uint64_t)n;
     after_write(f, error);
     return n;
 }
@@ -300,8 +303,6 @@ void front_stop(struct front *f)
 
 void front_break_off(struct front *f)
 {
-    if (f->request.access)
-        access_break(f);
     request_clear(f);
     close_when_written(f);
 }
@@ -320,6 +321,8 @@ void front_accept(struct relay *relay, int fd)
     if (f->next)
         f->next->previous = f;
     relay->fronts = f;
+    relay->nfronts++;
+    relay->counts->counters.fronts++;
     /* Web servers send at once: read first, and the set needs not tell what is known already. */
     front_read(f);
     if (!front_ended(f))
@@ -342,6 +345,7 @@ void front_end(struct front *f)
         relay->fronts = f->next;
     if (f->next)
         f->next->previous = f->previous;
+    relay->nfronts--;
     poller_bury(&relay->poller, &f->stream.watch);
     if (relay->stopping && !relay->fronts)
         relay->emptied(relay);

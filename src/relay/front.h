@@ -20,7 +20,8 @@ enum front_state {
 struct request {
     uint16_t id;     /* the web server's */
     uint16_t app_id; /* towards the application, see next_id */
-    uint16_t role;
+    uint8_t role;
+    uint8_t outcome; /* enum metrics_outcome: so far; NONE: it does not count, or is over */
     bool keep;       /* the web server wants the connection kept */
     bool app_keep;   /* and we the application's, see config.upstream.keepalive */
     bool idempotent; /* GET or HEAD */
@@ -44,7 +45,10 @@ struct front {
     struct relay *relay;
     struct front *previous, *next;
     struct deadline deadline; /* HEADER, FRONT, WATCH or LINGER */
-    uint64_t header_since;    /* loop time in ms at which HEADER was first started */
+    union {
+        uint64_t header_since; /* loop time in ms at which HEADER was first started */
+        uint64_t began;        /* poller_clock when the request was complete, from FRONT_BODY on */
+    };
     struct scanner scanner;
     struct buffer held;    /* content of a BEGIN_REQUEST or GET_VALUES in the making */
     struct buffer control; /* our own replies, waiting for a record boundary in the answer */

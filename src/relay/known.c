@@ -12,7 +12,9 @@ static unsigned read_method(struct slice method)
     return METHOD_OTHER;
 }
 
-enum params_error known_read(struct known *known, const struct policy *policy, struct slice content)
+/* `script` is a constant in each of its two uses: who has no status page does not pay for it. */
+static inline enum params_error read_all(struct known *known, const struct policy *policy,
+                                         struct slice content, bool script)
 {
     const struct name_table *names = policy->names;
     const char *at = content.data, *end = slice_end(content);
@@ -20,6 +22,7 @@ enum params_error known_read(struct known *known, const struct policy *policy, s
     struct param param;
 
     known->n = 0;
+    known->script = (struct slice){NULL, 0};
     while (at != end) {
         const char *start = at;
 
@@ -30,6 +33,8 @@ enum params_error known_read(struct known *known, const struct policy *policy, s
             return PARAMS_TOO_MANY;
         if (slice_equal(param.name, SLICE("REQUEST_METHOD")))
             methods |= read_method(param.value);
+        if (script && slice_equal(param.name, SLICE("SCRIPT_NAME")))
+            known->script = param.value;
         if (!names_may_know(names, param.name))
             continue;
         known->params[known->n] = param;
@@ -37,4 +42,10 @@ enum params_error known_read(struct known *known, const struct policy *policy, s
     }
     known->idempotent = methods == METHOD_REPEATABLE;
     return PARAMS_OK;
+}
+
+enum params_error known_read(struct known *known, const struct policy *policy, struct slice content,
+                             bool script)
+{
+    return script ? read_all(known, policy, content, true) : read_all(known, policy, content, false);
 }

@@ -14,14 +14,16 @@ struct known {
     struct param params[REALIP_MAX_PARAMS];
     uint32_t starts[REALIP_MAX_PARAMS]; /* of each, in bytes of the content */
     size_t n;
-    bool idempotent; /* there is a REQUEST_METHOD, and all copies say GET or HEAD */
+    bool idempotent;     /* there is a REQUEST_METHOD, and all copies say GET or HEAD */
+    struct slice script; /* SCRIPT_NAME, of several the last; data NULL: there is none, or nobody asked */
 };
 
 /*
  * Reads the whole content of a PARAMS stream, at most 4 GB, for the policy. PARAMS_TOO_MANY: the request has
- * more than REALIP_MAX_PARAMS parameters, known or not.
+ * more than REALIP_MAX_PARAMS parameters, known or not. `script`: SCRIPT_NAME is looked for, too.
  */
-enum params_error known_read(struct known *known, const struct policy *policy, struct slice content);
+enum params_error known_read(struct known *known, const struct policy *policy, struct slice content,
+                             bool script);
 
 /* The bytes of one of its pairs, lengths included. */
 static inline struct slice known_raw(const struct known *known, struct slice content, size_t i)

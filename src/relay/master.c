@@ -42,6 +42,7 @@ struct master {
     bool again;          /* and once more when that is done */
     int loaded;          /* eventfd(2): it is */
     struct sockets sockets;
+    struct metrics *metrics; /* each worker's slot is that of its place */
     struct log log;
     sigset_t handled; /* signals, blocked here */
     sigset_t before;  /* the mask that was found */
@@ -96,7 +97,7 @@ static int be_worker(struct master *m, unsigned number, pid_t master, int ready)
     /* Should the master die: as if it had said so. It may have died before this took effect. */
     if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != master)
         return status;
-    if (worker_open(&worker, m->config, &share) == 0) {
+    if (worker_open(&worker, m->config, &share, m->metrics) == 0) {
         worker.relay.generation = m->generation;
         sigprocmask(SIG_SETMASK, &m->before, NULL);
         status = worker_run(&worker, &m->sockets, NULL, ready);
@@ -289,6 +290,7 @@ static void on_ended(struct master *m, struct place *place, int status)
              process_describe(status, how, sizeof(how)), (unsigned long long)lived);
     place->pid = 0;
     m->living--;
+    metrics_leave(&m->metrics->slots[place - m->places]);
     close_ready(place);
     if (m->stopping) {
         log_write(&m->log, level, "%s", end);
@@ -456,7 +458,8 @@ static int open_places(struct master *m)
 {
     m->places = calloc(m->config->workers, sizeof(*m->places));
     m->polled = calloc(m->config->workers + 2, sizeof(*m->polled));
-    if (!m->places || !m->polled)
+    m->metrics = metrics_new(m->config->workers, (uint64_t)time(NULL));
+    if (!m->places || !m->polled || !m->metrics)
         return -ENOMEM;
     for (unsigned i = 0; i < m->config->workers; i++)
         m->places[i].ready = -1;
@@ -502,6 +505,7 @@ int master_run(struct config *config, const struct inherited *inherited, struct 
         close(m.loaded);
     free(m.places);
     free(m.polled);
+    metrics_free(m.metrics);
     log_close(&m.log);
     return status;
 }

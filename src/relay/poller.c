@@ -66,6 +66,7 @@ static int wait_for_events(struct poller *poller, int timeout)
     int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, timeout);
     uv_update_time(poller->loop);
     poller->waited = uv_now(poller->loop);
+    poller->clock = 0;
     return n;
 }
 

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <uv.h>
 
 /* Embedded in whatever owns a socket. Starts as {.fd = -1}. */
@@ -49,6 +50,7 @@ struct poller {
     bool libuv_ready;    /* has something to say */
     size_t watches;      /* in the set */
     uint64_t waited;     /* the loop's time at the end of the last wait, in ms */
+    uint64_t clock;      /* of poller_clock in this turn, 0: nobody has asked */
     struct watch *again; /* to be called in the next round */
     struct watch *turn;  /* to be called in this one */
     struct watch *dead;
@@ -66,6 +68,20 @@ int poller_open(struct poller *poller, uv_loop_t *loop);
  * handles it. True: nothing that was ready at the end of the wait is left for the next turn.
  */
 bool poller_turn(struct poller *poller, int timeout);
+
+/*
+ * A steady clock in microseconds, read at most once a turn: for one event of many the time at which the first
+ * of them asked.
+ */
+static inline uint64_t poller_clock(struct poller *poller)
+{
+    struct timespec now;
+    if (poller->clock == 0) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        poller->clock = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    }
+    return poller->clock;
+}
 
 /* Frees what is dead. */
 void poller_close(struct poller *poller);

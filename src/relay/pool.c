@@ -72,6 +72,7 @@ static struct upstream *acquire(struct pool *pool, void *user, enum pool_wish wi
     struct upstream *u = wish == POOL_FRESH ? NULL : take_idle(pool, wish == POOL_SURE);
     *error = 0;
     if (u) {
+        pool->shared.counters->reuses++;
         upstream_attach(u, user);
         return u;
     }
@@ -170,8 +171,11 @@ enum pool_answer pool_get(struct pool *pool, struct ticket *ticket, void *user, 
         if (*error < 0)
             return POOL_ERROR;
     }
-    if (pool->nwaiting >= pool->most_waiting)
+    if (pool->nwaiting >= pool->most_waiting) {
+        pool->shared.counters->overflows++;
         return POOL_FULL;
+    }
+    pool->shared.counters->waits++;
     ticket->user = user;
     ticket->wish = wish;
     ticket->next = &pool->waiting;

@@ -36,8 +36,8 @@ struct pool {
     void (*granted)(void *user, struct upstream *upstream, int error);
 };
 
-/* shared's poller, deadlines, config, target, events and buffer, and cap and most_waiting, are the caller's
- * to set first. 0 or a negative errno.
+/* shared's poller, deadlines, counters, config, target, events and buffer, and cap and most_waiting, are the
+ * caller's to set first. 0 or a negative errno.
  */
 int pool_open(struct pool *pool, uv_loop_t *loop);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "relay/cgi_request.h"
 #include "relay/destination.h"
@@ -22,9 +23,22 @@
 
 #define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
+/* The other kinds are no limits that anybody set. */
+static void count_expired(struct relay *relay, enum deadline_kind kind)
+{
+    static const uint8_t timeouts[DEADLINE_KINDS] = {
+        [DEADLINE_HEADER] = TIMEOUT_HEADER + 1,   [DEADLINE_FRONT] = TIMEOUT_WEB_SERVER + 1,
+        [DEADLINE_QUEUE] = TIMEOUT_QUEUE + 1,     [DEADLINE_CONNECT] = TIMEOUT_CONNECT + 1,
+        [DEADLINE_SEND] = TIMEOUT_SEND + 1,       [DEADLINE_READ] = TIMEOUT_READ + 1,
+        [DEADLINE_REQUEST] = TIMEOUT_REQUEST + 1,
+    };
+    if (timeouts[kind] > 0)
+        relay->counts->counters.timeouts[timeouts[kind] - 1]++;
+}
+
 static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
 {
-    (void)deadlines;
+    count_expired(CONTAINER(deadlines, struct relay, deadlines), deadline->kind);
     switch (deadline->kind) {
     case DEADLINE_HEADER:
     case DEADLINE_WATCH:
@@ -77,9 +91,12 @@ void relay_set_durations(uint64_t *lasts, const struct config *config)
     lasts[DEADLINE_CGI_KILL] = CGI_KILL_MS;
 }
 
-int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share)
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share,
+               struct metrics *metrics)
 {
-    *relay = (struct relay){.loop = loop, .config = config, .generation = 1, .share = *share};
+    *relay = (struct relay){
+        .loop = loop, .config = config, .generation = 1, .share = *share, .metrics = metrics};
+    relay->counts = metrics_enter(metrics, share->number, (uint64_t)time(NULL));
     logs_begin(relay);
     deadlines_open(&relay->deadlines, loop, on_expired);
     relay_set_durations(relay->deadlines.lasts, config);
@@ -88,6 +105,7 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
     relay->pool.most_waiting = share->queue;
     relay->pool.shared.poller = &relay->poller;
     relay->pool.shared.deadlines = &relay->deadlines;
+    relay->pool.shared.counters = &relay->counts->counters;
     relay->pool.shared.config = &config->upstream;
     relay->pool.shared.events = &request_upstream_events;
     relay->pool.shared.buffer_size = RELAY_BUFFER_SIZE;
@@ -122,6 +140,8 @@ void relay_run(struct relay *relay)
     uint64_t since = 0;
     while (!relay->ended) {
         bool all = poller_turn(poller, deadlines_timeout(deadlines));
+        if (relay->metrics->count > 1)
+            relay_publish(relay);
         if (deadlines_timeout(deadlines) != 0)
             continue;
         if (since == 0)
@@ -133,6 +153,19 @@ void relay_run(struct relay *relay)
         deadlines_expire(deadlines, all ? poller->waited : since);
         looked = since = 0;
     }
+}
+
+void relay_publish(struct relay *relay)
+{
+    struct metrics_slot *slot = relay->counts;
+    uint64_t upstreams = 0;
+    for (const struct destination *d = relay->destinations; d; d = d->next)
+        upstreams += d->target.connections;
+    slot->generation = relay->generation;
+    slot->now = (struct metrics_gauges){.requests = relay->requests,
+                                        .waiting = relay->pool.nwaiting,
+                                        .fronts = relay->nfronts,
+                                        .upstreams = upstreams};
 }
 
 void relay_stop(struct relay *relay)
@@ -167,6 +200,7 @@ void relay_close(struct relay *relay)
     pool_close(&relay->pool);
     logs_stop(relay);
     poller_close(&relay->poller);
+    metrics_leave(relay->counts);
 }
 
 void relay_free(struct relay *relay)

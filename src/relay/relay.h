@@ -8,6 +8,7 @@
 
 #include "config/share.h"
 #include "ops/log.h"
+#include "ops/metrics.h"
 #include "realip/rewrite.h"
 #include "relay/known.h"
 #include "relay/pool.h"
@@ -32,6 +33,8 @@ struct relay {
     uv_timer_t logs_timer;     /* when to try again what a log did not take */
     struct access_log *access; /* NULL: there is none */
     struct relay_limits limits;
+    const struct metrics *metrics; /* of all processes */
+    struct metrics_slot *counts;   /* ours */
     struct poller poller;
     struct outbox outbox;
     struct deadlines deadlines;
@@ -45,8 +48,10 @@ struct relay {
     struct gather gather;  /* what goes to the application in this turn */
     struct buffer scratch; /* what the gather names and is not in the buffer */
     struct front *fronts;
+    size_t nfronts;
     uint16_t last_id; /* of a request, towards the application */
     size_t requests;  /* between their complete parameters and their end */
+    bool no_status;   /* whatever the configuration says: a single request has none */
     bool stopping;
     bool ended;                           /* relay_run returns */
     void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
@@ -61,8 +66,10 @@ struct relay {
 };
 
 /* 0 or a negative errno / UV_E* value; relay_close is due in either case. The configuration must outlive the
- * relay, or its place in it be taken by another one. The share is ours of its totals. */
-int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share);
+ * relay, or its place in it be taken by another one. The share is ours of its totals, and says which slot of
+ * the metrics we enter; they must outlive the relay. */
+int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share,
+               struct metrics *metrics);
 
 /*
  * Goes on with another configuration: from the next request on that completes its parameters, whatever its
@@ -77,6 +84,10 @@ void relay_set_durations(uint64_t *lasts, const struct config *config);
 
 /* Runs the loop until `ended` is set. */
 void relay_run(struct relay *relay);
+
+/* Shows in the metrics what there is now: for ourselves when it is to be shown, for other processes always.
+ */
+void relay_publish(struct relay *relay);
 
 /* Ends idle fronts now and the others after their answer; calls emptied when none is left, perhaps at once.
  */

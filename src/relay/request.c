@@ -7,6 +7,7 @@
 #include "relay/encode.h"
 #include "relay/refusal.h"
 #include "relay/splice.h"
+#include "relay/status_page.h"
 
 /*
  * On a kept connection, what an application says too late about one request must not be taken for the answer
@@ -33,13 +34,22 @@ void request_begin(struct front *f, uint16_t id, struct record_begin begin)
 {
     struct request *r = &f->request;
     r->id = id;
-    r->role = begin.role;
+    r->role = (uint8_t)begin.role; /* one of the three that there are */
+    r->outcome = OUTCOME_NONE;
     r->keep = begin.keep;
     r->idempotent = r->retried = r->counted = r->undispatched = false;
     r->answered = r->mid_record = r->body = r->stdin_ended = r->data_ended = false;
     f->state = FRONT_PARAMS;
     if (r->keep)
         note_kept(f);
+}
+
+/* The request has ended, whatever came of it: here is told what there is to tell about it. */
+static void tell_end(struct front *f)
+{
+    struct relay *relay = f->relay;
+    metrics_count_end(relay->counts, f->request.outcome, f->began, poller_clock(&relay->poller));
+    f->request.outcome = OUTCOME_NONE;
 }
 
 void request_clear(struct front *f)
@@ -58,18 +68,19 @@ void request_clear(struct front *f)
     if (r->counted)
         f->relay->requests--;
     r->counted = r->undispatched = false;
+    if (r->outcome != OUTCOME_NONE)
+        tell_end(f);
     if (f->relay->stopping && f->relay->requests == 0 && f->relay->calmed)
         f->relay->calmed(f->relay);
 }
 
-/* ---- refusing ---- */
+/* ---- answering without the application ---- */
 
-void request_refuse(struct front *f, int status)
+/* A whole answer of our own, and what else waits to be sent. */
+static void send_page(struct front *f, char *page, size_t len)
 {
-    char page[REFUSAL_MAX];
-    size_t len = refusal_encode(page, f->request.id, status);
     if (f->relay->access)
-        access_refuse(f, page, len);
+        access_page(f, page, len);
     front_stop_header(f);
     gather_clear(&f->relay->gather);
     struct gather gather;
@@ -81,6 +92,27 @@ void request_refuse(struct front *f, int status)
     buffer_free(&f->control);
     if (alive)
         front_finish(f);
+}
+
+void request_refuse(struct front *f, int status)
+{
+    char page[REFUSAL_MAX];
+    size_t len = refusal_encode(page, f->request.id, status);
+    f->request.outcome = OUTCOME_REFUSED;
+    metrics_count_refusal(f->relay->counts, status);
+    send_page(f, page, len);
+}
+
+static void show_status(struct front *f, struct slice content)
+{
+    struct buffer page = {0};
+    if (status_page_make(f->relay, f->request.id, content, &page) < 0) {
+        request_refuse(f, 503);
+        return;
+    }
+    f->request.outcome = OUTCOME_STATUS;
+    send_page(f, page.data + page.start, page.len);
+    buffer_free(&page);
 }
 
 /* No answer can come from the application any more, and none has begun. */
@@ -117,14 +149,55 @@ static void log_oddities(struct relay *relay, const struct decision *decision, c
             log_escape(decision->peer_text, peer, sizeof(peer)));
 }
 
-/* 0, or the status to refuse with. */
+static bool is_full(struct relay *relay)
+{
+    if (relay->requests < relay->share.requests)
+        return false;
+    relay_log_limited(relay, requests, LOG_WARNING,
+                      "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
+    return true;
+}
+
+/* What prepare says of a request for the status page. */
+#define SHOW_STATUS 200
+
+/* Whose client may see the status page is of [status], not of [access]. */
+static void judge_status(const struct relay *relay, struct decision *decision)
+{
+    if (decision->rejected == 400)
+        return;
+    bool allowed = cidr_set_find(relay->config->status.allow, &decision->client) >= 0;
+    decision->rejected = allowed ? SHOW_STATUS : 403;
+    decision->reason = allowed ? decision->walk_reason : REASON_DENIED;
+}
+
+/* The decision goes where decisions are told and counted. */
+static void tell_decision(struct relay *relay, const struct decision *decision)
+{
+    relay->counts->counters.decisions[decision->reason]++;
+    if (decision->rejected)
+        metrics_count_refused(relay->counts, decision->peer_text, &decision->client);
+    if (decision->rejected || decision_log_wants(relay->config, decision))
+        decision_log(relay, decision);
+}
+
+/*
+ * 0, or the status to refuse with, or SHOW_STATUS: that is for the worst of days, too. An authorizer must
+ * never say 200.
+ */
 static int prepare(struct front *f, struct slice content)
 {
     struct relay *relay = f->relay;
     struct request *r = &f->request;
     const struct policy *policy = relay->config->policy;
     struct known *known = relay->known;
-    enum params_error error = known_read(known, policy, content);
+    bool has_page = relay->config->status.path && !relay->no_status && r->role == FCGI_RESPONDER;
+    if (!has_page && is_full(relay)) {
+        if (relay->access)
+            access_begin_undecided(f, content);
+        return 503;
+    }
+    enum params_error error = known_read(known, policy, content, has_page);
     if (error != PARAMS_OK) {
         if (relay->access)
             access_begin(f, content, NULL);
@@ -133,10 +206,16 @@ static int prepare(struct front *f, struct slice content)
 
     struct decision decision;
     decide_request(policy, known->params, known->n, relay->workspace, &decision);
+    bool asks_page = has_page && slice_equal(known->script, slice_of(relay->config->status.path));
+    if (asks_page)
+        judge_status(relay, &decision);
     if (relay->access)
         access_begin(f, content, &decision);
-    if (decision.rejected || decision_log_wants(relay->config, &decision))
-        decision_log(relay, &decision);
+    if (decision.rejected == SHOW_STATUS)
+        return SHOW_STATUS;
+    if (has_page && !asks_page && is_full(relay))
+        return 503;
+    tell_decision(relay, &decision);
     if (decision.rejected)
         return decision.rejected;
     struct rewrite rewrite;
@@ -164,21 +243,19 @@ void request_start(struct front *f, struct slice content)
     r->app_keep = relay->config->upstream.keepalive;
     r->app_id = next_id(relay, r->id);
     f->scanner.pass_id = r->app_id;
-    if (relay->requests >= relay->share.requests) {
-        relay_log_limited(relay, requests, LOG_WARNING,
-                          "refused a request with 503: %zu are running ([limits] requests)", relay->requests);
-        if (relay->access)
-            access_begin_undecided(f, content);
-        request_refuse(f, 503);
+    f->began = poller_clock(&relay->poller);
+    int status = prepare(f, content);
+    if (status == SHOW_STATUS) {
+        show_status(f, content);
         return;
     }
-    relay->requests++;
-    r->counted = true;
-    int status = prepare(f, content);
     if (status != 0) {
         request_refuse(f, status);
         return;
     }
+    relay->requests++;
+    r->counted = true;
+    r->outcome = OUTCOME_ABORTED; /* for as long as nothing better is known */
     r->undispatched = true;
     deadline_start(&relay->deadlines, &r->total, DEADLINE_REQUEST);
 }
@@ -259,8 +336,10 @@ bool request_splice(struct front *f, size_t *size)
     if (max == 0)
         return false;
     ssize_t n = upstream_splice(upstream, &f->stream, max);
-    if (n > 0)
+    if (n > 0) {
         scanner_bypass(&f->scanner, (size_t)n);
+        f->relay->counts->counters.from_front += (uint64_t)n;
+    }
     return n > 0 || n == -EAGAIN;
 }
 
@@ -323,6 +402,7 @@ static void on_response(void *user, struct gather *pieces, bool boundary, const 
     if (end) {
         record_encode_end(wire, r->id, end->app_status, end->protocol_status);
         gather_extend(pieces, f->relay->pool.shared.buffer, RELAY_BUFFER_SIZE, wire, sizeof(wire));
+        r->outcome = OUTCOME_ANSWERED;
     }
     if (boundary && f->control.len > 0)
         gather_append(pieces, f->control.data + f->control.start, f->control.len);
@@ -341,6 +421,7 @@ static void repeat(struct front *f, struct buffer *again)
 {
     struct request *r = &f->request;
     r->retried = true;
+    f->relay->counts->counters.retries++;
     buffer_free(&r->pending);
     r->pending = *again;
     *again = (struct buffer){0};
@@ -366,6 +447,7 @@ static void on_failed(void *user, int error, struct buffer *again)
     relay_log_limited(f->relay, unreachable, LOG_ERROR,
                       "the application at %s broke off in the middle of an answer: %s",
                       f->relay->pool.shared.target->name, strerror(-error));
+    r->outcome = OUTCOME_BROKEN;
     front_break_off(f);
 }
 
@@ -423,8 +505,10 @@ void request_expired(struct front *f, enum deadline_kind kind)
     r->upstream = NULL;
     if (upstream)
         upstream_abandon(upstream);
-    if (!r->answered)
+    if (!r->answered) {
         refuse_failed(f, -ETIMEDOUT);
-    else
-        front_break_off(f);
+        return;
+    }
+    r->outcome = OUTCOME_BROKEN;
+    front_break_off(f);
 }

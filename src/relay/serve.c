@@ -1,6 +1,7 @@
 #include "relay/serve.h"
 
 #include <signal.h>
+#include <time.h>
 
 #include "relay/master.h"
 #include "relay/worker.h"
@@ -10,13 +11,15 @@ static int serve_alone(struct config *config, const struct inherited *inherited,
 {
     struct worker worker;
     struct sockets sockets = {0};
+    struct metrics *metrics = metrics_new(1, (uint64_t)time(NULL));
     const struct share all = share_make(config, 1, 0);
     int status = 1;
-    if (worker_open(&worker, config, &all) == 0 &&
+    if (worker_open(&worker, config, &all, metrics) == 0 &&
         sockets_open(&sockets, config, inherited, &worker.relay.log) == 0 && service_enter(service) == 0)
         status = worker_run(&worker, &sockets, service, -1);
     sockets_close(&sockets);
     worker_close(&worker);
+    metrics_free(metrics);
     return status;
 }
 

@@ -141,8 +141,10 @@ struct upstream *upstream_open(struct upstream_shared *shared, void *user, int *
     u->stream.settled = on_settled;
     u->stream.watch = (struct watch){.fd = -1, .ready = on_ready, .destroy = on_destroy};
     u->give_up_at = uv_now(shared->deadlines->loop) + shared->config->connect_timeout_ms;
+    shared->counters->connects++;
     *error = u->target->dial ? dial(u) : connect_next(u);
     if (*error < 0) {
+        shared->counters->connect_failures++;
         upstream_destroy(u);
         return NULL;
     }
@@ -233,6 +235,7 @@ void upstream_send(struct upstream *u, const struct gather *gather, unsigned wha
         retain(u, gather);
     u->request_sent = u->request_sent || (what & UPSTREAM_LAST);
     u->body = u->body || (what & UPSTREAM_BODY);
+    u->shared->counters->to_upstream += gather->bytes;
     if (gather->bytes > 0 && !u->broken && stream_send(u->shared->poller, &u->stream, gather) < 0)
         stop_sending(u);
     set_deadline(u, true);
@@ -257,6 +260,8 @@ ssize_t upstream_splice(struct upstream *u, struct stream *from, size_t max)
 {
     int error;
     ssize_t n = stream_splice(u->shared->poller, from, &u->stream, max, &error);
+    if (n > 0)
+        u->shared->counters->to_upstream += (uint64_t)n;
     if (error < 0)
         stop_sending(u);
     set_deadline(u, true);
@@ -371,6 +376,8 @@ static ssize_t splice_some(struct upstream *u, size_t *size)
     if (max == 0)
         return -EOPNOTSUPP;
     ssize_t n = shared->events->splice(u->user, &u->stream, max);
+    if (n > 0)
+        shared->counters->from_upstream += (uint64_t)n;
     if (n > 0 && u->user) {
         scanner_bypass(&u->scanner, (size_t)n);
         set_deadline(u, true);
@@ -400,6 +407,7 @@ static bool read_some(struct upstream *u)
         lost(u, n == 0 ? -ECONNRESET : (int)n);
         return false;
     }
+    shared->counters->from_upstream += (uint64_t)n;
     if (!u->received) {
         u->target->answers++;
         u->target->trouble = NULL;
@@ -466,6 +474,8 @@ static void lost(struct upstream *u, int error)
     bool whole = u->retain && !u->retain_lost && !u->received;
     struct buffer again = u->retained;
     u->retained = (struct buffer){0};
+    if (u->stream.corked)
+        u->shared->counters->connect_failures++;
     stream_close(u->shared->poller, &u->stream);
     release(u, false);
     if (user)
@@ -488,6 +498,8 @@ void upstream_expired(struct upstream *u, enum deadline_kind kind)
         try_another(u, -ETIMEDOUT);
     } else if (kind == DEADLINE_RETRY) {
         int rc = connect_to_target(u);
+        if (rc == -ETIMEDOUT)
+            u->shared->counters->timeouts[TIMEOUT_CONNECT]++;
         if (rc < 0)
             lost(u, rc);
         else if (!u->stream.corked)

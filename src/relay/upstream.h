@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "fastcgi/scanner.h"
+#include "ops/metrics.h"
 #include "relay/deadlines.h"
 #include "relay/stream.h"
 
@@ -53,6 +54,7 @@ struct upstream_target {
 struct upstream_shared {
     struct poller *poller;
     struct deadlines *deadlines;
+    struct metrics_counters *counters;
     const struct config_upstream *config;
     struct upstream_target *target; /* of new connections */
     const struct upstream_events *events;

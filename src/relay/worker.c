@@ -166,10 +166,11 @@ static void open_handles(struct worker *worker)
     sigprocmask(SIG_UNBLOCK, &held, NULL); /* see serve_hold_signals */
 }
 
-int worker_open(struct worker *worker, struct config *config, const struct share *share)
+int worker_open(struct worker *worker, struct config *config, const struct share *share,
+                struct metrics *metrics)
 {
     *worker = (struct worker){.nlisteners = 0};
-    int rc = uv_loop_init(&worker->loop);
+    int rc = metrics ? uv_loop_init(&worker->loop) : UV_ENOMEM;
     if (rc < 0) {
         fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));
         config_free(config);
@@ -177,7 +178,7 @@ int worker_open(struct worker *worker, struct config *config, const struct share
     }
     worker->opened = true;
     open_handles(worker);
-    rc = relay_open(&worker->relay, &worker->loop, config, share);
+    rc = relay_open(&worker->relay, &worker->loop, config, share, metrics);
     if (config->workers > 1) {
         uv_signal_start(&worker->quit, on_quit, SIGQUIT);
         worker->relay.kept = on_kept;

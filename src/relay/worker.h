@@ -33,9 +33,10 @@ struct worker {
 /*
  * Makes all but the listeners; signals are handled from now on. 0, or -1 with the reason in the log.
  * worker_close is due in either case. The configuration is the worker's from now on; the share is ours of its
- * totals.
+ * totals. metrics: must outlive the worker; NULL: there was no memory for them.
  */
-int worker_open(struct worker *worker, struct config *config, const struct share *share);
+int worker_open(struct worker *worker, struct config *config, const struct share *share,
+                struct metrics *metrics);
 
 /*
  * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is

@@ -65,14 +65,16 @@ class Usage(CliTest):
         done = self.succeed("--help")
         self.assertEqual(done.stderr, "")
         commands = re.findall(r"^  fcgi-realip (\[?\w+\]?) .*\n      \S", done.stdout, re.MULTILINE)
-        self.assertEqual(commands, ["[serve]", "check", "explain", "cgi", "whoami", "import", "completion", "help"])
+        self.assertEqual(commands, ["[serve]", "check", "explain", "cgi", "status", "whoami", "import", "completion",
+                                    "help"])
         self.assertEqual(self.succeed("-h").stdout, done.stdout)
         self.assertEqual(self.succeed("help").stdout, done.stdout)
         self.assertEqual(self.succeed("help", "help").stdout, done.stdout)
 
     def test_help_of_a_command(self):
         for command, option in [("serve", "--config FILE"), ("check", "-v, --verbose"), ("explain", "--peer ADDR"),
-                                ("cgi", "-n, --no-script"), ("whoami", "-l, --listen ADDRESS")]:
+                                ("cgi", "-n, --no-script"), ("status", "--json"),
+                                ("whoami", "-l, --listen ADDRESS")]:
             with self.subTest(command):
                 text = self.succeed(command, "--help").stdout
                 self.assertTrue(text.startswith("fcgi-realip %s [" % command), text)

@@ -240,6 +240,71 @@ static void test_earlier_messages_stay(void **state)
     check_messages(&messages, "Eother.ini:9: earlier\n");
 }
 
+static bool is_allowed(const struct config *config, const char *text)
+{
+    struct address address = address_parse_peer(slice_of(text));
+    return cidr_set_find(config->status.allow, &address) >= 0;
+}
+
+static void test_status(void **state)
+{
+    (void)state;
+    struct config *config = load_text("[status]\npath = /s\n" GROUP);
+    assert_string_equal(config->status.path, "/s");
+    assert_true(is_allowed(config, "127.1.2.3"));
+    assert_true(is_allowed(config, "::1"));
+    assert_false(is_allowed(config, "192.0.2.1"));
+    assert_false(is_allowed(config, "unix:"));
+    config_free(config);
+
+    config = load_text("[status]\nallow = 192.0.2.0/24\n  unix:\npath = /s\n" GROUP);
+    assert_false(is_allowed(config, "127.0.0.1"));
+    assert_true(is_allowed(config, "192.0.2.9"));
+    assert_true(is_allowed(config, "unix:/x"));
+    config_free(config);
+
+    check_load("[status]\npath = /s\nallow = 192.0.2.300\n" GROUP,
+               "E3: allow = \"192.0.2.300\": not an address; write an address, a block such as 192.0.2.0/24, "
+               "loopback, link-local, private, unix: or a host name\n");
+    check_load("[status]\nallow = 192.0.2.1\n" GROUP,
+               "W2: allow: there is no status page that it could be about; add path to [status]\n");
+    char path[1002] = "/";
+    memset(path + 1, 'x', sizeof path - 2);
+    char text[1200];
+    struct messages messages = {0};
+    snprintf(text, sizeof text, "[status]\npath = %.1000s\n" GROUP, path);
+    config_free(load_text(text));
+    snprintf(text, sizeof text, "[status]\npath = %.1001s\n" GROUP, path);
+    write_text(INI, text);
+    assert_null(config_load(INI, &messages));
+    assert_non_null(strstr(messages.list[0].text, "too long for the path of a page"));
+    messages_free(&messages);
+}
+
+static void test_trust_files(void **state)
+{
+    (void)state;
+    struct config_trust_file file;
+    write_text("one.txt", "192.0.2.1 192.0.2.2\n# 192.0.2.3\n198.51.100.0/24\n");
+    write_text("two.txt", "192.0.2.9\n");
+    const struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, "one.txt", times, 0), 0);
+    struct config *config = load_text("[proxy a]\ntrust_file = one.txt\n"
+                                      "[proxy b]\ntrust_file = two.txt one.txt\n");
+    assert_true(config_find_trust_file(config, 0, NULL, &file));
+    assert_string_equal(file.group, "a");
+    assert_string_equal(strrchr(file.path, '/'), "/one.txt");
+    assert_int_equal(file.entries, 3);
+    assert_int_equal(file.modified, 1000000000);
+    assert_true(config_find_trust_file(config, 1, NULL, &file));
+    assert_string_equal(file.group, "b");
+    assert_string_equal(strrchr(file.path, '/'), "/two.txt");
+    assert_int_equal(file.entries, 1);
+    assert_true(file.modified > 1000000000);
+    assert_false(config_find_trust_file(config, 2, NULL, &file));
+    config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +315,8 @@ int main(void)
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_default_header),
         cmocka_unit_test(test_required_parameter),
+        cmocka_unit_test(test_status),
+        cmocka_unit_test(test_trust_files),
         cmocka_unit_test(test_all_errors_in_order),
         cmocka_unit_test(test_earlier_messages_stay),
     };

@@ -77,7 +77,7 @@ static void test_sections(void **state)
     (void)state;
     check_load(GROUP "[realp]\n", "E3: [realp]: no such section; did you mean [realip]?\n");
     check_load(GROUP "[RealIP]\n", "E3: [RealIP]: no such section; did you mean [realip]?\n");
-    check_load(GROUP "[status]\npath = /x\n", "E3: [status]: no such section\n");
+    check_load(GROUP "[metrics]\npath = /x\n", "E3: [metrics]: no such section\n");
     check_load(GROUP "[]\n", "E3: []: no such section\n");
     check_load(GROUP "[realip x]\n", "E3: [realip x]: no such section; did you mean [realip]?\n");
     check_load(GROUP "[Proxy cdn]\n", "E3: [Proxy cdn]: no such section; did you mean [proxy cdn]?\n");
@@ -152,10 +152,10 @@ static void test_keys(void **state)
                "E4: \"threads\": no such key in [realip]\n"
                "E6: \"frowarded_for\": no such key in [realip]; did you mean \"forwarded_for\"?\n");
     /* Settings of later versions do nothing yet, so they are not taken. */
-    check_load(GROUP "[process]\nthreads = 2\nsandbox = x\n[status]\npath = /x\n",
+    check_load(GROUP "[process]\nthreads = 2\nsandbox = x\n[status]\npath = /x\n[state]\n",
                "E4: \"threads\": no such key in [process]\n"
                "E5: \"sandbox\": no such key in [process]\n"
-               "E6: [status]: no such section\n");
+               "E8: [state]: no such section; did you mean [status]?\n");
 }
 
 /* Lists */

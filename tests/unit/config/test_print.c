@@ -112,6 +112,10 @@ static void test_print(void **state)
                               "format = combined\n"
                               "decisions = refused\n"
                               "\n"
+                              "[status]\n"
+                              "# path is not set: none; there is no status page\n"
+                              "# allow is not set: loopback\n"
+                              "\n"
                               "[process]\n"
                               "workers = 1\n"
                               "# user is not set: the user that starts the shim\n"
@@ -143,6 +147,7 @@ static void test_round_trip(void **state)
         "private_clients = no\nrequire_header = on\naccept = host, for\nmax_elements = 9\n"
         "[realip]\nforwarded_for = remove\n[access]\nallow = unix: 10.0.0.0/8\ndeny_direct = yes\n[log]\n"
         "level = debug\nerror = /var/log/a b.log\naccess = STDOUT\nformat = JSON\ndecisions = All\n"
+        "[status]\npath = /realip-status\nallow = 10.0.0.0/8 unix:\n"
         "[process]\nworkers = 5\nshutdown_timeout = 0\n[limits]\nparams_size = 70000\n");
     check_round_trip(GROUP "[upstream]\nprocesses = 7\nmax_processes = 8\nenvironment = A\n");
     check_round_trip(GROUP "[upstream]\ncommand = /bin/sh -c 'exec  \"$0\" = [x] : #' \"\" é\nprocesses = 7\n"

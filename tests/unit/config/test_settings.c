@@ -4,6 +4,7 @@
 #include "support.h"
 
 #include "config/settings.h"
+#include "config/types.h"
 #include "names.h"
 #include "ops/access.h"
 #include "ops/log.h"
@@ -197,6 +198,8 @@ static void test_proxy(void **state)
     CHECK(rows);
 }
 
+#define URL_PATH "more than the path of a URL; write it without blanks and without \"?\" and \"#\""
+
 static void test_other_sections(void **state)
 {
     (void)state;
@@ -261,6 +264,17 @@ static void test_other_sections(void **state)
          "group = \"nosuch\": no such group on this machine; write the name or number of one"},
         {"process", "pid_file = /run/x.pid", "pid_file = /run/x.pid", NULL},
         {"process", "pid_file = x.pid", NULL, "pid_file = \"x.pid\": a relative path; write an absolute one"},
+        {"status", "path = /realip-status", "path = /realip-status", NULL},
+        {"status", "path = /", "path = /", NULL},
+        {"status", "path = /st\303\244tus%20.php", "path = /st\303\244tus%20.php", NULL},
+        {"status", "path = status", NULL,
+         "path = \"status\": not the path of a URL; write one that begins with \"/\", as in /realip-status"},
+        {"status", "path = http://a/status", NULL,
+         "path = \"http://a/status\": not the path of a URL; write one that begins with \"/\", as in "
+         "/realip-status"},
+        {"status", "path = /a?json", NULL, "path = \"/a?json\": " URL_PATH},
+        {"status", "path = /a#b", NULL, "path = \"/a#b\": " URL_PATH},
+        {"status", "path = /a b", NULL, "path = \"/a b\": " URL_PATH},
         {"process", "shutdown_timeout = 0", "shutdown_timeout = 0", NULL},
         {"process", "shutdown_timeout = 5m", "shutdown_timeout = 5m", NULL},
         {"limits", "params_size = 4k", "params_size = 4k", NULL},
@@ -317,6 +331,8 @@ static const char *find_value(const struct setting *setting)
         return "root";
     if (strcmp(setting->key, "HEADER") == 0)
         return "X-Real-IP";
+    if (setting->type == &type_url_path)
+        return "/x";
     if (strcmp(setting->key, "require_param") == 0)
         return "HTTP_X_S:v";
     return "192.0.2.1";
@@ -377,6 +393,8 @@ static void test_defaults(void **state)
     assert_string_equal(config->log_access, "off");
     assert_int_equal(config->log_format, ACCESS_COMBINED);
     assert_int_equal(config->log_decisions, DECISIONS_REFUSED);
+    assert_null(config->status.path);
+    assert_null(config->status.allow);
     assert_int_equal(config->shutdown_timeout_ms, 30000);
     assert_int_equal(config->limit_params_size, 262144);
     assert_int_equal(config->limit_requests, 10000);
@@ -523,7 +541,7 @@ static void test_table(void **state)
     assert_null(settings_find(SLICE("realip"), SLICE("Forwarded_for")));
     assert_null(settings_find(SLICE("realip"), SLICE("trust")));
     assert_true(settings_has_section(SLICE("Settings")));
-    assert_false(settings_has_section(SLICE("status")));
+    assert_false(settings_has_section(SLICE("metrics")));
     assert_string_equal(settings_suggest_key(SLICE("upstream"), SLICE("Keep_Alive")), "keepalive");
     assert_null(settings_suggest_key(SLICE("realip"), SLICE("keepalive")));
     assert_string_equal(settings_suggest_section(SLICE("limit")), "limits");

@@ -21,7 +21,7 @@ static void add(struct slice name, struct slice value)
 
 static enum params_error read_all(void)
 {
-    return known_read(known, policy, (struct slice){content, len});
+    return known_read(known, policy, (struct slice){content, len}, false);
 }
 
 static void test_only_what_the_policy_may_know(void **state)
@@ -90,9 +90,9 @@ static void test_cut_pairs(void **state)
     add(SLICE("A"), SLICE("1"));
     add(SLICE("REMOTE_ADDR"), SLICE("10.0.0.1"));
     for (size_t cut = 5; cut < len; cut++)
-        assert_int_equal(known_read(known, policy, (struct slice){content, cut}), PARAMS_TRUNCATED);
-    assert_int_equal(known_read(known, policy, (struct slice){content, 4}), PARAMS_OK);
-    assert_int_equal(known_read(known, policy, (struct slice){NULL, 0}), PARAMS_OK);
+        assert_int_equal(known_read(known, policy, (struct slice){content, cut}, false), PARAMS_TRUNCATED);
+    assert_int_equal(known_read(known, policy, (struct slice){content, 4}, false), PARAMS_OK);
+    assert_int_equal(known_read(known, policy, (struct slice){NULL, 0}, false), PARAMS_OK);
     assert_int_equal(known->n, 0);
 }
 

@@ -1,4 +1,4 @@
-#include "cli/json.h"
+#include "ops/json.h"
 
 #include "base/utf8.h"
 

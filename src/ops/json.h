@@ -3,8 +3,8 @@
  *
  * The writer sets the commas; the caller opens and closes, and gives each member of an object its key first.
  */
-#ifndef CLI_JSON_H
-#define CLI_JSON_H
+#ifndef OPS_JSON_H
+#define OPS_JSON_H
 
 #include <stdio.h>
 
