@@ -261,6 +261,8 @@ enum status_format status_choose(struct slice query, struct slice accept)
     struct slice word = first_word(query);
     if (slice_equal(word, SLICE("json")))
         return STATUS_JSON;
+    if (slice_equal(word, SLICE("html")))
+        return STATUS_HTML;
     if (!slice_equal(word, SLICE("prometheus")))
         return STATUS_TEXT;
     return accept.data && !holds(accept, SLICE("application/openmetrics-text")) ? STATUS_PROMETHEUS
@@ -273,9 +275,12 @@ void status_answer(FILE *out, enum status_format format, const struct status *st
                                         [STATUS_JSON] = "application/json",
                                         [STATUS_OPENMETRICS] =
                                             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                                        [STATUS_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8"};
+                                        [STATUS_PROMETHEUS] = "text/plain; version=0.0.4; charset=utf-8",
+                                        [STATUS_HTML] = "text/html; charset=utf-8"};
     fprintf(out, "Status: 200 OK\r\nContent-Type: %s\r\nCache-Control: no-store\r\n", types[format]);
     fputs("X-Content-Type-Options: nosniff\r\n", out);
+    if (format == STATUS_HTML)
+        status_write_html_policy(out);
     fputs("\r\n", out);
     switch (format) {
     case STATUS_TEXT:
@@ -287,6 +292,9 @@ void status_answer(FILE *out, enum status_format format, const struct status *st
     case STATUS_OPENMETRICS:
     case STATUS_PROMETHEUS:
         status_write_openmetrics(out, status, format == STATUS_PROMETHEUS);
+        break;
+    case STATUS_HTML:
+        status_write_html(out, status);
         break;
     }
 }

@@ -50,9 +50,10 @@ enum status_format {
     STATUS_OPENMETRICS,
     STATUS_PROMETHEUS, /* the same in Prometheus's own format of before, for who does not ask for the new one
                         */
+    STATUS_HTML,
 };
 
-/* What the query asks for: "", "json", "prometheus"; what is none of them gets text. accept: the
+/* What the query asks for: "", "json", "prometheus", "html"; what is none of them gets text. accept: the
  * request's header, data NULL if it has none. */
 enum status_format status_choose(struct slice query, struct slice accept);
 
@@ -62,6 +63,10 @@ void status_answer(FILE *out, enum status_format format, const struct status *st
 void status_write_text(FILE *out, const struct status *status);
 void status_write_json(FILE *out, const struct status *status);
 void status_write_openmetrics(FILE *out, const struct status *status, bool classic);
+void status_write_html(FILE *out, const struct status *status);
+
+/* The lines of the response's header that bind a browser: what it may load and run for the page. */
+void status_write_html_policy(FILE *out);
 
 /* ---- what the formats share ---- */
 

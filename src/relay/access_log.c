@@ -19,7 +19,7 @@ struct access {
     struct access_entry entry;
     struct meter meter;
     uint64_t began; /* poller_clock */
-    bool ended; /* the application has ended its answer */
+    bool ended;     /* the application has ended its answer */
     char text[];
 };
 

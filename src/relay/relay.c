@@ -94,8 +94,8 @@ void relay_set_durations(uint64_t *lasts, const struct config *config)
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share,
                struct metrics *metrics)
 {
-    *relay = (struct relay){
-        .loop = loop, .config = config, .generation = 1, .share = *share, .metrics = metrics};
+    *relay =
+        (struct relay){.loop = loop, .config = config, .generation = 1, .share = *share, .metrics = metrics};
     relay->counts = metrics_enter(metrics, share->number, (uint64_t)time(NULL));
     logs_begin(relay);
     deadlines_open(&relay->deadlines, loop, on_expired);

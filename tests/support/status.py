@@ -8,6 +8,7 @@ import tempfile
 import fcgi
 from fcgi import Client
 from relay import PLAIN, RelayTest, change
+from servers import Nginx
 from shim import wait_for
 
 STATUS = "[status]\npath = /realip-status\n"
@@ -43,6 +44,10 @@ def trusted(chain, peer="10.0.0.1"):
     """A request from a trusted peer with this header; None: without."""
     params = change(PLAIN, REMOTE_ADDR=peer)
     return params if chain is None else params + [("HTTP_X_FORWARDED_FOR", chain)]
+
+
+class NginxStatus(Nginx):
+    file = "nginx/fcgi-realip-status.conf"
 
 
 class StatusTest(RelayTest):

@@ -143,6 +143,8 @@ static void test_choice(void **state)
         {"json", NULL, STATUS_JSON},
         {"json&pretty=1", "text/html", STATUS_JSON},
         {"json=1", NULL, STATUS_JSON},
+        {"html", NULL, STATUS_HTML},
+        {"html=", "text/html", STATUS_HTML},
         {"JSON", NULL, STATUS_TEXT},
         {"jsonp", NULL, STATUS_TEXT},
         {"x&json", NULL, STATUS_TEXT},
@@ -195,7 +197,7 @@ static void test_text(void **state)
                         "  answered           10\n"
                         "  refused            1\n"
                         "  aborted            1\n"
-                        "  broken         1\n"
+                        "  broken             1\n"
                         "  in_flight          5\n"
                         "  last_10_seconds    9\n"
                         "  status_page        1\n"

@@ -16,9 +16,9 @@ import urllib.parse
 import urllib.request
 
 from relay import PLAIN
-from servers import Nginx, Process, find
+from servers import Process, find
 from shim import PATIENCE, free_port, program, wait_for
-from status import STATUS, StatusTest, ask_page, page_params, trusted
+from status import STATUS, NginxStatus, StatusTest, ask_page, page_params, trusted
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -158,10 +158,6 @@ class Prometheus(StatusTest):
         self.assertEqual(status, 0, said)
         self.trust_file("metrics.txt", timed.replace("# EOF\n", ""))
         self.assertNotEqual(self.promtool("tsdb", "create-blocks-from", "openmetrics", path, self.folder)[0], 0)
-
-
-class NginxStatus(Nginx):
-    file = "nginx/fcgi-realip-status.conf"
 
 
 class Server(Process):
