@@ -44,7 +44,7 @@ static inline const char *slice_end(struct slice s)
 /* The bytes [from, to) of s. The caller has checked from <= to <= s.len. */
 static inline struct slice slice_part(struct slice s, size_t from, size_t to)
 {
-    return (struct slice){s.data + from, to - from};
+    return (struct slice){from > 0 ? s.data + from : s.data, to - from};
 }
 
 /* True if NUL, CR or LF is among the bytes: what makes a value malformed wherever it is read. */
