@@ -42,6 +42,8 @@ int cli_status(int argc, char **argv);
 int cli_whoami(int argc, char **argv);
 int cli_cgi(int argc, char **argv);
 int cli_import(int argc, char **argv);
+int cli_reload(int argc, char **argv);
+int cli_upgrade(int argc, char **argv);
 int cli_completion(int argc, char **argv);
 int cli_help(int argc, char **argv);
 
@@ -52,6 +54,7 @@ extern const struct cli_option cli_explain_options[];
 extern const struct cli_option cli_cgi_options[];
 extern const struct cli_option cli_whoami_options[];
 extern const struct cli_option cli_status_options[];
+extern const struct cli_option cli_signal_options[]; /* reload and upgrade */
 extern const char *const cli_import_words[];
 extern const char *const cli_completion_words[];
 

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "relay/pass.h"
 #include "relay/records.h"
 #include "relay/request.h"
 
@@ -193,10 +194,17 @@ static bool after_write(struct front *f, int error)
     return true;
 }
 
+/* What the web server has sent and nobody has read goes with the connection. False: not now. */
+static bool pass_on(struct front *f)
+{
+    int rc = pass_send(f->relay->successor, f->stream.watch.fd);
+    return rc != -EAGAIN && rc != -ENOBUFS && rc != -ETOOMANYREFS;
+}
+
 static void end_if_stopping(struct front *f)
 {
     if (f->relay->stopping && f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) &&
-        stream_is_written(&f->stream))
+        stream_is_written(&f->stream) && (f->relay->successor < 0 || pass_on(f)))
         front_end(f);
 }
 
@@ -277,7 +285,8 @@ static void linger(struct front *f)
 void front_finish(struct front *f)
 {
     bool whole = f->state == FRONT_ANSWER;
-    bool keep = f->request.keep && !f->relay->stopping && !f->ended_reading;
+    bool stays = !f->relay->stopping || f->relay->successor >= 0;
+    bool keep = f->request.keep && stays && !f->ended_reading;
     request_clear(f);
     if (!whole && keep) {
         f->state = FRONT_DRAIN;
@@ -286,18 +295,32 @@ void front_finish(struct front *f)
         linger(f);
     } else if (keep) {
         f->state = FRONT_IDLE;
-        if (watch_it(f))
-            front_resume(f);
+        if (!watch_it(f))
+            return;
+        front_resume(f);
+        end_if_stopping(f);
     } else {
         close_when_written(f);
     }
 }
 
+void front_pass(struct front *f)
+{
+    end_if_stopping(f);
+}
+
 void front_stop(struct front *f)
 {
-    if (f->state == FRONT_DRAIN)
+    if (f->state == FRONT_DRAIN) {
         linger(f); /* the rest of its request may never come */
-    else
+        return;
+    }
+    if (f->state == FRONT_IDLE) {
+        /* A request that is here already, though nobody has looked, is not lost. */
+        f->stream.watch.readable = true;
+        front_read(f);
+    }
+    if (!front_ended(f))
         end_if_stopping(f);
 }
 

@@ -86,6 +86,9 @@ void front_finish(struct front *front);
 /* Lets the bytes go that wait, then ends: an answer that broke off gets no END_REQUEST. */
 void front_break_off(struct front *front);
 
+/* The relay drains: goes to its successor now if no answer is owed, else afterwards. */
+void front_pass(struct front *front);
+
 /* The relay stops: ends now if no answer is owed, else afterwards. */
 void front_stop(struct front *front);
 

@@ -34,15 +34,36 @@ static long parse_number(const char *text, long most)
     return value > 0 && errno == 0 && *end == '\0' && value <= most ? value : 0;
 }
 
+/* A descriptor's number, cut off *text; -1: there is none. */
+static int cut_descriptor(char **text)
+{
+    long fd = strtol(*text, text, 10);
+    return fd > 2 && fd <= INT32_MAX && fcntl((int)fd, F_SETFD, FD_CLOEXEC) == 0 ? (int)fd : -1;
+}
+
+/* "WORD FRONTS own" or "WORD FRONTS lent"; LISTEN_PID is ours. */
+static void find_handover(struct inherited *inherited)
+{
+    char *text = getenv("FCGI_REALIP_HANDOVER");
+    if (!text)
+        return;
+    inherited->word = cut_descriptor(&text);
+    inherited->fronts = cut_descriptor(&text);
+    inherited->own = strcmp(text, " own") == 0;
+}
+
 int inherit_find(struct inherited *inherited, char *error, size_t error_size)
 {
-    *inherited = (struct inherited){0, 0};
-    if (is_listener(0)) {
+    *inherited = (struct inherited){.word = -1, .fronts = -1};
+    bool ours = parse_number(getenv("LISTEN_PID"), INT32_MAX) == (long)getpid();
+    if (ours)
+        find_handover(inherited);
+    if (inherited->word < 0 && is_listener(0)) {
         inherited->count = 1;
         return 0;
     }
     const char *count = getenv("LISTEN_FDS");
-    if (!count || parse_number(getenv("LISTEN_PID"), INT32_MAX) != (long)getpid())
+    if (!count || !ours)
         return 0; /* none, or meant for the process that started us */
     inherited->first = FIRST_LISTEN_FD;
     inherited->count = (int)parse_number(count, MOST_LISTEN_FDS);
@@ -93,24 +114,61 @@ static bool is_loopback(const struct sockaddr_storage *address)
     return IN6_IS_ADDR_LOOPBACK(v6) || (IN6_IS_ADDR_V4MAPPED(v6) && v6->s6_addr[12] == 127);
 }
 
+/* False: it has none. */
+static bool find_address(int fd, struct sockaddr_storage *address, socklen_t *len)
+{
+    memset(address, 0, sizeof(*address));
+    *len = sizeof(*address);
+    return getsockname(fd, (struct sockaddr *)address, len) == 0;
+}
+
+void inherit_name(int fd, char *text, size_t text_size)
+{
+    struct sockaddr_storage address;
+    socklen_t len;
+    snprintf(text, text_size, "descriptor %d", fd);
+    if (!find_address(fd, &address, &len))
+        return;
+    if (address.ss_family == AF_UNIX)
+        name_unix((const struct sockaddr_un *)&address, len, text, text_size);
+    else
+        name_tcp(&address, text, text_size);
+}
+
+/* Of a path the kernel gives no more bytes than it has. */
+static bool same_path(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    return strcmp(((const struct sockaddr_un *)a)->sun_path, ((const struct sockaddr_un *)b)->sun_path) == 0;
+}
+
+int inherit_match(const struct inherited *inherited, const struct endpoint *endpoint)
+{
+    for (int fd = inherited->first; fd < inherited->first + inherited->count; fd++) {
+        struct sockaddr_storage address;
+        socklen_t len;
+        if (!find_address(fd, &address, &len) || address.ss_family != endpoint->address.ss_family)
+            continue;
+        if (address.ss_family == AF_UNIX
+                ? same_path(&address, &endpoint->address)
+                : len == endpoint->length && memcmp(&address, &endpoint->address, len) == 0)
+            return fd;
+    }
+    return -1;
+}
+
 int inherit_adopt(struct listen_socket *s, int fd, const struct config_listen *config, char *text,
                   size_t text_size, char *error, size_t error_size)
 {
     struct sockaddr_storage address;
-    memset(&address, 0, sizeof(address));
-    socklen_t len = sizeof(address);
+    socklen_t len;
     *s = (struct listen_socket){.fd = fd};
-    snprintf(text, text_size, "descriptor %d", fd);
-    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
+    inherit_name(fd, text, text_size);
+    if (!find_address(fd, &address, &len)) {
         snprintf(error, error_size, "cannot listen on inherited descriptor %d: asking for its address: %s",
                  fd, strerror(errno));
         return -1;
     }
     bool tcp = address.ss_family == AF_INET || address.ss_family == AF_INET6;
-    if (tcp)
-        name_tcp(&address, text, text_size);
-    else
-        name_unix((const struct sockaddr_un *)&address, len, text, text_size);
     if (tcp && !is_loopback(&address) && !config->allowed_clients) {
         snprintf(error, error_size,
                  "cannot listen on inherited %s: other machines can reach it, and whoever can may run any "
@@ -135,4 +193,5 @@ void inherit_forget(void)
     unsetenv("LISTEN_FDS");
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDNAMES");
+    unsetenv("FCGI_REALIP_HANDOVER");
 }

@@ -137,10 +137,37 @@ int listen_open(struct listen_socket *s, const struct endpoint *endpoint, const 
     return family == AF_UNIX ? bind_path(s, &attempt, config) : bind_tcp(s, &attempt, config);
 }
 
+int listen_take_over(struct listen_socket *s, int fd, const struct config_listen *config)
+{
+    struct sockaddr_un address;
+    socklen_t len = sizeof(address);
+    struct stat info;
+    memset(&address, 0, sizeof(address));
+    *s = (struct listen_socket){.fd = fd, .lent = true};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ||
+        (config && listen(fd, config->backlog) < 0))
+        return -errno;
+    if (getsockname(fd, (struct sockaddr *)&address, &len) < 0)
+        return -errno;
+    if (address.sun_family != AF_UNIX || address.sun_path[0] != '/' || lstat(address.sun_path, &info) < 0)
+        return 0; /* nothing that could be removed */
+    s->path = strdup(address.sun_path);
+    s->device = info.st_dev;
+    s->inode = info.st_ino;
+    return s->path ? 0 : -ENOMEM;
+}
+
+void listen_keep(struct listen_socket *s)
+{
+    s->lent = false;
+}
+
 void listen_close(struct listen_socket *s)
 {
     struct stat info;
-    if (s->path && lstat(s->path, &info) == 0 && info.st_dev == s->device && info.st_ino == s->inode)
+    if (s->path && !s->lent && lstat(s->path, &info) == 0 && info.st_dev == s->device &&
+        info.st_ino == s->inode)
         unlink(s->path);
     if (s->fd >= 0)
         close(s->fd);

@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -13,6 +12,8 @@
 #include <unistd.h>
 
 #include "relay/logs.h"
+#include "relay/pass.h"
+#include "relay/renewal.h"
 #include "relay/worker.h"
 
 /* Who ends sooner, in ms, may do so again and again. */
@@ -27,20 +28,16 @@
 /* Of one worker, and of those that come after it. */
 struct place {
     pid_t pid;      /* 0: nobody is there */
-    int ready;      /* the worker's word comes here, -1: it has come, or never will */
-    bool serves;    /* it has come */
+    int channel;    /* the worker's word comes here (relay/pass.h), and its order goes; -1: there is none */
+    bool serves;    /* the word has come */
     uint64_t since; /* when the worker was started */
     uint64_t due;   /* when the next one is to be; 0: not at all. Both in ms of a steady clock */
     unsigned pause; /* behind the last end, in ms */
 };
 
 struct master {
-    struct config *config;
+    struct renewal renewal; /* of the configuration; while a load is under way no worker is started */
     struct service *service;
-    unsigned generation; /* of it, from 1 */
-    struct load *load;   /* of the next one, under way; NULL: none is. Meanwhile no worker is started */
-    bool again;          /* and once more when that is done */
-    int loaded;          /* eventfd(2): it is */
     struct sockets sockets;
     struct metrics *metrics; /* each worker's slot is that of its place */
     struct log log;
@@ -48,10 +45,12 @@ struct master {
     sigset_t before;  /* the mask that was found */
     int signals;      /* signalfd(2) of those */
     struct place *places;
-    struct pollfd *polled; /* the signals, `loaded`, and each place's `ready` */
-    unsigned living;       /* workers */
-    bool begun;            /* one of them has come to serve, and the others are started */
-    bool complete;         /* all of them have */
+    struct pollfd *polled; /* the signals, the renewal, `upgrade`, and the places' channels */
+    struct upgrade upgrade;
+    bool draining;   /* another process has taken over, and requests end here as they like */
+    unsigned living; /* workers */
+    bool begun;      /* one of them has come to serve, and the others are started */
+    bool complete;   /* all of them have */
     bool stopping;
     uint64_t kill_at; /* 0: never, or done */
     uint64_t beat_at; /* the service manager is to hear of us; 0: never */
@@ -65,11 +64,11 @@ static uint64_t now_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static void close_ready(struct place *place)
+static void close_channel(struct place *place)
 {
-    if (place->ready >= 0)
-        close(place->ready);
-    place->ready = -1;
+    if (place->channel >= 0)
+        close(place->channel);
+    place->channel = -1;
 }
 
 /* ---- the start of a worker ---- */
@@ -78,29 +77,33 @@ static void close_ready(struct place *place)
 static void leave_master(struct master *m)
 {
     close(m->signals);
-    close(m->loaded);
+    close(m->renewal.done);
     log_disown(&m->log);
-    for (unsigned i = 0; i < m->config->workers; i++)
-        close_ready(&m->places[i]);
+    if (m->upgrade.ready >= 0) {
+        close(m->upgrade.ready);
+        close(m->upgrade.fronts);
+    }
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
+        close_channel(&m->places[i]);
     sockets_disown(&m->sockets);
     service_disown(m->service);
 }
 
 /* In the child. Signals are blocked where nothing of ours handles them: they come from the master as well as
  * from whoever signals all processes of the service. */
-static int be_worker(struct master *m, unsigned number, pid_t master, int ready)
+static int be_worker(struct master *m, unsigned number, pid_t master, int channel)
 {
     struct worker worker;
-    const struct share share = share_make(m->config, m->config->workers, number);
+    const struct share share = share_make(m->renewal.config, m->renewal.config->workers, number);
     int status = 1;
     leave_master(m);
     /* Should the master die: as if it had said so. It may have died before this took effect. */
     if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != master)
         return status;
-    if (worker_open(&worker, m->config, &share, m->metrics) == 0) {
-        worker.relay.generation = m->generation;
+    if (worker_open(&worker, m->renewal.config, &share, m->metrics) == 0) {
+        worker.relay.generation = m->renewal.generation;
         sigprocmask(SIG_SETMASK, &m->before, NULL);
-        status = worker_run(&worker, &m->sockets, NULL, ready);
+        status = worker_run(&worker, &m->sockets, NULL, channel);
         sigprocmask(SIG_BLOCK, &m->handled, NULL);
     }
     sockets_close(&m->sockets);
@@ -113,8 +116,9 @@ static int start_worker(struct master *m, unsigned number)
 {
     struct place *place = &m->places[number];
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return -errno;
+    int rc = pass_open(ends);
+    if (rc < 0)
+        return rc;
     pid_t master = getpid();
     pid_t pid = fork();
     if (pid == 0) {
@@ -128,7 +132,7 @@ static int start_worker(struct master *m, unsigned number)
         return -error;
     }
     place->pid = pid;
-    place->ready = ends[0];
+    place->channel = ends[0];
     place->serves = false;
     place->since = now_ms();
     m->living++;
@@ -140,7 +144,7 @@ static int start_worker(struct master *m, unsigned number)
 
 static void tell_workers(const struct master *m, int number)
 {
-    for (unsigned i = 0; i < m->config->workers; i++) {
+    for (unsigned i = 0; i < m->renewal.config->workers; i++) {
         if (m->places[i].pid > 0)
             kill(m->places[i].pid, number);
     }
@@ -148,13 +152,15 @@ static void tell_workers(const struct master *m, int number)
 
 static void stop(struct master *m, bool at_once)
 {
-    uint64_t left = at_once ? 0 : m->config->shutdown_timeout_ms;
+    uint64_t left = at_once ? 0 : m->renewal.config->shutdown_timeout_ms;
     if (!m->stopping)
         service_say_stopping(m->service);
     m->stopping = true;
+    m->draining = false;
     m->kill_at = now_ms() + left + GRACE_MS;
-    for (unsigned i = 0; i < m->config->workers; i++)
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
         m->places[i].due = 0;
+    upgrade_cancel(&m->upgrade);
     sockets_close(&m->sockets);
     tell_workers(m, at_once ? SIGQUIT : SIGTERM);
 }
@@ -171,84 +177,73 @@ static void kill_late(struct master *m)
 static void on_stop_signal(struct master *m, unsigned number)
 {
     const char *name = number == SIGTERM ? "TERM" : number == SIGINT ? "INT" : "QUIT";
-    bool at_once = m->stopping || number == SIGQUIT;
+    bool again = m->stopping && !m->draining;
+    bool at_once = again || number == SIGQUIT;
     if (at_once)
-        log_write(&m->log, LOG_INFO, "%s%s: ending at once", name, m->stopping ? " again" : "");
+        log_write(&m->log, LOG_INFO, "%s%s: ending at once", name, again ? " again" : "");
     else
         log_write(&m->log, LOG_INFO, "%s: telling %u workers to end", name, m->living);
     stop(m, at_once);
 }
 
+/* ---- another process takes over ---- */
+
+static void begin_upgrade(struct master *m)
+{
+    if (m->stopping)
+        return;
+    if (m->upgrade.ready >= 0)
+        log_write(&m->log, LOG_INFO, "USR2: process %ld is already starting", (long)m->upgrade.pid);
+    else
+        upgrade_begin(&m->upgrade, m->service, &m->sockets);
+}
+
+/* Whoever cannot be told ends as at a signal. */
+static void order(const struct master *m, unsigned number)
+{
+    const struct place *place = &m->places[number];
+    if (place->pid > 0 && pass_send(place->channel, m->upgrade.fronts) < 0)
+        kill(place->pid, SIGTERM);
+}
+
+/* Workers end what they have begun, and nobody takes their place. */
+static void finish_upgrade(struct master *m)
+{
+    if (upgrade_read(&m->upgrade, m->service) != UPGRADE_SERVES)
+        return;
+    m->stopping = m->draining = true;
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
+        m->places[i].due = 0;
+    sockets_disown(&m->sockets);
+    sockets_close(&m->sockets);
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
+        order(m, i);
+    upgrade_close(&m->upgrade);
+}
+
 /* ---- another configuration ---- */
-
-/* In the other thread. */
-static void on_loaded(void *eventfd)
-{
-    eventfd_write(*(int *)eventfd, 1);
-}
-
-static void begin_load(struct master *m)
-{
-    int error;
-    m->load = load_begin(m->config, LOAD_ALL, on_loaded, &m->loaded, &error);
-    if (!m->load)
-        log_write(&m->log, LOG_ERROR, "cannot reload: no thread for it: %s; everything stays as it is",
-                  uv_strerror(error));
-}
 
 static void on_hangup(struct master *m)
 {
     if (m->stopping)
         return;
-    log_write(&m->log, LOG_INFO, "HUP: reading %s again", m->config->path);
-    if (m->load)
-        m->again = true;
-    else
-        begin_load(m);
+    log_write(&m->log, LOG_INFO, "HUP: reading %s again", m->renewal.config->path);
+    renewal_begin(&m->renewal, &m->log);
+    upgrade_note_reload(&m->upgrade);
 }
 
 static void on_reopen(struct master *m)
 {
-    logs_reopen_error(&m->log, m->config);
+    logs_reopen_error(&m->log, m->renewal.config);
     tell_workers(m, SIGUSR1);
 }
 
 /* Workers that are started from now on begin with it; the others read it for themselves. */
-static void change(struct master *m, struct config *config, struct messages *messages)
-{
-    struct config *old = m->config;
-    config_keep_fixed(config, old, messages);
-    reload_log(&m->log, messages);
-    if (strcmp(config->log_error, old->log_error) != 0)
-        logs_move(&m->log, config);
-    m->config = config;
-    m->generation++;
-    m->log.level = (enum log_level)config->log_level;
-    config_free(old);
-    tell_workers(m, SIGHUP);
-}
-
 static void finish_load(struct master *m)
 {
-    struct messages messages;
-    eventfd_t unused;
-    if (!m->load || eventfd_read(m->loaded, &unused) < 0)
+    if (!renewal_finish(&m->renewal, &m->log, !m->stopping))
         return;
-    struct config *config = load_finish(m->load, &messages);
-    m->load = NULL;
-    if (m->stopping) {
-        config_free(config);
-    } else if (config) {
-        change(m, config, &messages);
-    } else {
-        reload_log(&m->log, &messages);
-        log_write(&m->log, LOG_ERROR, "%s: not reloaded; configuration %u stays in force", m->config->path,
-                  m->generation);
-    }
-    messages_free(&messages);
-    if (m->again && !m->stopping)
-        begin_load(m);
-    m->again = false;
+    tell_workers(m, SIGHUP);
 }
 
 /* ---- the end of a worker ---- */
@@ -291,7 +286,7 @@ static void on_ended(struct master *m, struct place *place, int status)
     place->pid = 0;
     m->living--;
     metrics_leave(&m->metrics->slots[place - m->places]);
-    close_ready(place);
+    close_channel(place);
     if (m->stopping) {
         log_write(&m->log, level, "%s", end);
     } else if (!m->complete && !place->serves) {
@@ -305,8 +300,10 @@ static void on_ended(struct master *m, struct place *place, int status)
 static void reap(struct master *m)
 {
     int status;
+    if (m->upgrade.ready >= 0)
+        finish_upgrade(m); /* its end is told there */
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        for (unsigned i = 0; i < m->config->workers; i++) {
+        for (unsigned i = 0; i < m->renewal.config->workers; i++) {
             if (m->places[i].pid == pid)
                 on_ended(m, &m->places[i], status);
         }
@@ -325,6 +322,8 @@ static void read_signals(struct master *m)
             on_hangup(m);
         else if (info.ssi_signo == SIGUSR1)
             on_reopen(m);
+        else if (info.ssi_signo == SIGUSR2)
+            begin_upgrade(m);
         else
             on_stop_signal(m, info.ssi_signo);
     }
@@ -335,7 +334,7 @@ static void start_others(struct master *m)
 {
     m->begun = true;
     uint64_t now = now_ms();
-    for (unsigned i = 1; i < m->config->workers; i++)
+    for (unsigned i = 1; i < m->renewal.config->workers; i++)
         m->places[i].due = now;
 }
 
@@ -345,31 +344,33 @@ static void on_serving(struct master *m, unsigned number)
     if (m->complete || m->stopping)
         return;
     unsigned serving = 0;
-    for (unsigned i = 0; i < m->config->workers; i++)
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
         serving += m->places[i].serves;
     if (!m->begun)
         start_others(m);
-    if (serving < m->config->workers)
+    if (serving < m->renewal.config->workers)
         return;
     m->complete = true;
     log_write(&m->log, LOG_INFO, "ready: %u workers", serving);
     service_say_ready(m->service);
+    sockets_keep(&m->sockets);
 }
 
 static void read_word(struct master *m, unsigned number)
 {
     struct place *place = &m->places[number];
     char word;
-    ssize_t n = read(place->ready, &word, 1);
-    close_ready(place);
+    ssize_t n = read(place->channel, &word, 1);
     if (n == 1)
         on_serving(m, number);
+    else if (n == 0)
+        close_channel(place);
 }
 
 /* Not while there is another thread: a child would inherit what that holds locked. */
 static void start_due(struct master *m)
 {
-    for (unsigned i = 0; i < m->config->workers && !m->load; i++) {
+    for (unsigned i = 0; i < m->renewal.config->workers && !m->renewal.load; i++) {
         struct place *place = &m->places[i];
         if (place->due == 0 || now_ms() < place->due)
             continue;
@@ -404,7 +405,7 @@ static int find_timeout(const struct master *m)
         first = now_ms() + LOG_PAUSE_MS;
     if (m->beat_at > 0 && m->beat_at < first)
         first = m->beat_at;
-    for (unsigned i = 0; i < m->config->workers && !m->load; i++) {
+    for (unsigned i = 0; i < m->renewal.config->workers && !m->renewal.load; i++) {
         if (m->places[i].due > 0 && m->places[i].due < first)
             first = m->places[i].due;
     }
@@ -417,15 +418,19 @@ static int find_timeout(const struct master *m)
 static void turn(struct master *m)
 {
     m->polled[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
-    m->polled[1] = (struct pollfd){.fd = m->loaded, .events = POLLIN};
-    for (unsigned i = 0; i < m->config->workers; i++)
-        m->polled[i + 2] = (struct pollfd){.fd = m->places[i].ready, .events = POLLIN};
-    if (poll(m->polled, m->config->workers + 2, find_timeout(m)) < 0)
+    m->polled[1] = (struct pollfd){.fd = m->renewal.done, .events = POLLIN};
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
+        m->polled[i + 3] =
+            (struct pollfd){.fd = m->places[i].serves ? -1 : m->places[i].channel, .events = POLLIN};
+    m->polled[2] = (struct pollfd){.fd = m->upgrade.ready, .events = POLLIN};
+    if (poll(m->polled, m->renewal.config->workers + 3, find_timeout(m)) < 0)
         return;
-    for (unsigned i = 0; i < m->config->workers; i++) {
-        if (m->polled[i + 2].revents)
+    for (unsigned i = 0; i < m->renewal.config->workers; i++) {
+        if (m->polled[i + 3].revents)
             read_word(m, i);
     }
+    if (m->polled[2].revents)
+        finish_upgrade(m);
     finish_load(m);
     read_signals(m);
     start_due(m);
@@ -440,29 +445,26 @@ static void turn(struct master *m)
 /* 0 or a negative errno. */
 static int open_signals(struct master *m)
 {
-    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGCHLD};
+    static const int numbers[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2, SIGCHLD};
     sigemptyset(&m->handled);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
         sigaddset(&m->handled, numbers[i]);
     signal(SIGCHLD, SIG_DFL); /* of who ignores it, children end without a word */
     sigprocmask(SIG_BLOCK, &m->handled, &m->before);
-    sigdelset(&m->before, SIGHUP); /* see serve_hold_signals */
-    sigdelset(&m->before, SIGUSR1);
     m->signals = signalfd(-1, &m->handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    m->loaded = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return m->signals < 0 || m->loaded < 0 ? -errno : 0;
+    return m->signals < 0 ? -errno : 0;
 }
 
 /* 0 or a negative errno. */
 static int open_places(struct master *m)
 {
-    m->places = calloc(m->config->workers, sizeof(*m->places));
-    m->polled = calloc(m->config->workers + 2, sizeof(*m->polled));
-    m->metrics = metrics_new(m->config->workers, (uint64_t)time(NULL));
+    m->places = calloc(m->renewal.config->workers, sizeof(*m->places));
+    m->polled = calloc(m->renewal.config->workers + 3, sizeof(*m->polled));
+    m->metrics = metrics_new(m->renewal.config->workers, (uint64_t)time(NULL));
     if (!m->places || !m->polled || !m->metrics)
         return -ENOMEM;
-    for (unsigned i = 0; i < m->config->workers; i++)
-        m->places[i].ready = -1;
+    for (unsigned i = 0; i < m->renewal.config->workers; i++)
+        m->places[i].channel = -1;
     return 0;
 }
 
@@ -477,19 +479,14 @@ static int run(struct master *m)
     return m->status;
 }
 
-/* A thread that still loads keeps the configuration; the end of the process does not wait for it. */
-static void end_load(struct master *m)
-{
-    if (!m->load || load_abandon(m->load))
-        config_free(m->config);
-}
-
 int master_run(struct config *config, const struct inherited *inherited, struct service *service)
 {
-    struct master m = {.config = config, .service = service, .generation = 1, .signals = -1, .loaded = -1};
+    struct master m = {.service = service, .signals = -1, .upgrade = {.ready = -1, .fronts = -1}};
     int status = 1;
     log_open(&m.log, (enum log_level)config->log_level, NULL);
-    int rc = open_signals(&m);
+    int rc = renewal_open(&m.renewal, config);
+    if (rc == 0)
+        rc = open_signals(&m);
     if (rc == 0)
         rc = open_places(&m);
     if (rc < 0)
@@ -500,9 +497,7 @@ int master_run(struct config *config, const struct inherited *inherited, struct 
     sockets_close(&m.sockets);
     if (m.signals >= 0)
         close(m.signals);
-    end_load(&m);
-    if (m.loaded >= 0)
-        close(m.loaded);
+    renewal_close(&m.renewal);
     free(m.places);
     free(m.polled);
     metrics_free(m.metrics);

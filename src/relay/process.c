@@ -77,53 +77,72 @@ static void default_signals(void)
     }
 }
 
-/* Puts fds where the program expects them. A descriptor that is its own target must lose close-on-exec. */
-static int place_descriptors(const int *fds)
+/* One that stands where another goes, below `end`, makes room first. */
+static int make_room(int fd, int place, int end)
+{
+    return fd >= end || fd == place ? fd : fcntl(fd, F_DUPFD_CLOEXEC, end);
+}
+
+/* A descriptor that is its own target must lose close-on-exec. */
+static int place_descriptor(int fd, int place)
+{
+    return fd == place ? fcntl(place, F_SETFD, 0) : dup2(fd, place);
+}
+
+/* Puts the descriptors where the program expects them. */
+static int place_descriptors(const struct process_plan *plan)
 {
     int from[3];
+    int end = 3 + (int)plan->nmore;
     for (int i = 0; i < 3; i++) {
-        /* One that stands where another goes makes room first. */
-        from[i] = fds[i] >= 3 || fds[i] == i ? fds[i] : fcntl(fds[i], F_DUPFD_CLOEXEC, 3);
+        from[i] = make_room(plan->fds[i], i, end);
         if (from[i] < 0)
             return -1;
     }
-    for (int i = 0; i < 3; i++) {
-        if (from[i] == i ? fcntl(i, F_SETFD, 0) < 0 : dup2(from[i], i) < 0)
+    for (int i = 3; i < end; i++) {
+        plan->more[i - 3] = make_room(plan->more[i - 3], i, end);
+        if (plan->more[i - 3] < 0)
+            return -1;
+    }
+    for (int i = 0; i < end; i++) {
+        if (place_descriptor(i < 3 ? from[i] : plan->more[i - 3], i) < 0)
             return -1;
     }
     return 0;
 }
 
 /* Ours are close-on-exec, those that a launcher left open may not be. */
-static void close_the_rest(void)
+static void close_the_rest(int first)
 {
 #ifdef SYS_close_range
-    if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0)
+    if (syscall(SYS_close_range, (unsigned)first, ~0U, 0U) == 0)
         return;
 #endif
     /* A kernel before 5.9, or a sandbox that does not know the call. */
     struct rlimit limit;
     int end =
         getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < CLOSE_MAX ? (int)limit.rlim_cur : CLOSE_MAX;
-    for (int fd = 3; fd < end; fd++)
+    for (int fd = first; fd < end; fd++)
         close(fd);
 }
 
 /*
- * In the child, on our memory: writes nothing but the report. Never inlined, so that its variables have
- * places of their own: for a compiler, nothing of process_spawn's is needed any more on the way to _exit.
+ * In the child, on our memory: writes nothing but the report and what the plan allows. Never inlined, so that
+ * its variables have places of their own: for a compiler, nothing of process_spawn's is needed any more on
+ * the way to _exit.
  */
 __attribute__((noinline)) static void run(const struct process_plan *plan, pid_t parent,
                                           volatile struct report *report)
 {
     report->step = PROCESS_START;
-    setsid();
+    if (!plan->joins)
+        setsid();
     /* The parent may have died before this took effect. */
     if (plan->parent_death != 0 && (prctl(PR_SET_PDEATHSIG, plan->parent_death) < 0 || getppid() != parent))
         return;
-    if (place_descriptors(plan->fds) < 0)
+    if (place_descriptors(plan) < 0)
         return;
-    close_the_rest();
+    close_the_rest(3 + (int)plan->nmore);
     /* There are programs that close all descriptors that they could have, or that stop working above 1024. */
     if (first_limit.rlim_max > 0 && setrlimit(RLIMIT_NOFILE, &first_limit) < 0)
         return;
@@ -135,6 +154,8 @@ __attribute__((noinline)) static void run(const struct process_plan *plan, pid_t
     if (plan->directory && chdir(plan->directory) < 0)
         return;
     report->step = PROCESS_EXEC;
+    if (plan->in_child)
+        plan->in_child(plan->user);
     execve(plan->file, plan->arguments, plan->variables);
 }
 

@@ -16,8 +16,14 @@ struct process_plan {
     char *const *arguments; /* argv */
     char *const *variables; /* the whole environment */
     const char *directory;  /* to work in, NULL: ours */
-    int fds[3]; /* its descriptors 0, 1 and 2; it gets no other. May be any of ours, and the same ones */
+    int fds[3];             /* its descriptors 0, 1 and 2. May be any of ours, and the same ones */
+    int *more;              /* its next ones, overwritten; it gets no others */
+    size_t nmore;
     int parent_death; /* the signal that it gets if the thread that starts it dies, 0: none */
+    bool joins;       /* it stays in our session and process group */
+    /* Called in the new process, which shares our memory: it may only write, and only to what is for it. */
+    void (*in_child)(void *user);
+    void *user;
 };
 
 /* Raises the limit of open files as far as it goes, for us alone: programs get the one that we were started
@@ -28,8 +34,9 @@ void process_raise_file_limit(void);
 enum process_step { PROCESS_START, PROCESS_DIRECTORY, PROCESS_EXEC };
 
 /*
- * Starts a program as the leader of a process group (and session) of its own, with default signals and an
- * empty mask. Its pid, or a negative errno and *failed. Close-on-exec descriptors of ours stay ours.
+ * Starts a program as the leader of a process group (and session) of its own, unless it joins ours, with
+ * default signals and an empty mask. Its pid, or a negative errno and *failed. Close-on-exec descriptors of
+ * ours stay ours.
  */
 pid_t process_spawn(const struct process_plan *plan, enum process_step *failed);
 

@@ -94,8 +94,12 @@ void relay_set_durations(uint64_t *lasts, const struct config *config)
 int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config, const struct share *share,
                struct metrics *metrics)
 {
-    *relay =
-        (struct relay){.loop = loop, .config = config, .generation = 1, .share = *share, .metrics = metrics};
+    *relay = (struct relay){.loop = loop,
+                            .config = config,
+                            .generation = 1,
+                            .successor = -1,
+                            .share = *share,
+                            .metrics = metrics};
     relay->counts = metrics_enter(metrics, share->number, (uint64_t)time(NULL));
     logs_begin(relay);
     deadlines_open(&relay->deadlines, loop, on_expired);
@@ -168,9 +172,25 @@ void relay_publish(struct relay *relay)
                                         .upstreams = upstreams};
 }
 
+void relay_drain(struct relay *relay, int successor)
+{
+    bool any = relay->fronts != NULL;
+    relay->stopping = true;
+    relay->successor = successor;
+    pool_keep_none(&relay->pool);
+    struct front *next;
+    for (struct front *f = relay->fronts; f; f = next) {
+        next = f->next;
+        front_pass(f);
+    }
+    if (!any)
+        relay->emptied(relay);
+}
+
 void relay_stop(struct relay *relay)
 {
     relay->stopping = true;
+    relay->successor = -1;
     pool_keep_none(&relay->pool);
     struct front *next;
     bool any = relay->fronts != NULL;

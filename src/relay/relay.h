@@ -53,7 +53,8 @@ struct relay {
     size_t requests;  /* between their complete parameters and their end */
     bool no_status;   /* whatever the configuration says: a single request has none */
     bool stopping;
-    bool ended;                           /* relay_run returns */
+    int successor; /* while stopping: where idle fronts are passed to (relay/pass.h); -1: they are closed */
+    bool ended;    /* relay_run returns */
     void (*emptied)(struct relay *relay); /* the last front has ended while stopping */
     /* A request has ended while stopping, and none is left, perhaps: ask relay_is_calm later. NULL: nobody
      * asks. */
@@ -92,6 +93,13 @@ void relay_publish(struct relay *relay);
 /* Ends idle fronts now and the others after their answer; calls emptied when none is left, perhaps at once.
  */
 void relay_stop(struct relay *relay);
+
+/*
+ * The same, but idle fronts go to another process, which goes on with them, through the channel `successor`,
+ * which stays the caller's, and the others after their answer. Those that cannot be passed now stay: to be
+ * called again after a while.
+ */
+void relay_drain(struct relay *relay, int successor);
 
 /* Is the application needed for nothing any more, no running request and none on its way? Of a relay that is
  * stopping. */

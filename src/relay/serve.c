@@ -29,6 +29,7 @@ void serve_hold_signals(void)
     sigemptyset(&held);
     sigaddset(&held, SIGHUP);
     sigaddset(&held, SIGUSR1);
+    sigaddset(&held, SIGUSR2);
     sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
@@ -40,7 +41,7 @@ int serve_run(struct config *config, const struct inherited *inherited)
     log_open(&log, (enum log_level)config->log_level, NULL);
     signal(SIGPIPE, SIG_IGN);
     process_raise_file_limit(); /* a relay has two descriptors a request */
-    if (service_open(&service, config, &log) == 0)
+    if (service_open(&service, config, inherited, &log) == 0)
         status = config->workers > 1 ? master_run(config, inherited, &service)
                                      : serve_alone(config, inherited, &service);
     else

@@ -1,5 +1,8 @@
 #include "relay/service.h"
 
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "config/account.h"
@@ -25,9 +28,12 @@ static bool wants_no_new_privileges(const struct config *config)
     return config->upstream.kind == UPSTREAM_ADDRESS || config->process.user != (uid_t)-1;
 }
 
-int service_open(struct service *service, const struct config *config, struct log *log)
+int service_open(struct service *service, const struct config *config, const struct inherited *inherited,
+                 struct log *log)
 {
-    *service = (struct service){.config = config, .log = log, .pid_file = {.fd = -1}};
+    *service =
+        (struct service){.config = config, .log = log, .pid_file = {.fd = -1}, .word = inherited->word};
+    handover_remember(&service->program);
     if (notify_open(&service->notify) < 0)
         log_write(log, LOG_WARNING, "cannot use NOTIFY_SOCKET: not the path of a unix socket");
     int rc = wants_no_new_privileges(config) ? privileges_forbid_new() : 0;
@@ -97,16 +103,52 @@ int service_enter(struct service *service)
 
 /* ---- running ---- */
 
+static void close_word(struct service *service)
+{
+    if (service->word >= 0)
+        close(service->word);
+    service->word = -1;
+}
+
+static void say_word(struct service *service)
+{
+    ssize_t n = 0;
+    while (service->word >= 0 && (n = write(service->word, "r", 1)) < 0 && errno == EINTR)
+        continue;
+    if (n < 0)
+        log_write(service->log, LOG_WARNING, "cannot tell the process that hands over that we serve: %s",
+                  strerror(errno));
+    close_word(service);
+}
+
 void service_say_ready(struct service *service)
 {
     pid_t replaced;
     char error[512];
     if (pid_file_publish(&service->pid_file, &replaced, error, sizeof(error)) < 0)
         log_write(service->log, LOG_ERROR, "%s", error);
-    if (replaced > 0)
+    if (replaced > 0 && service->word < 0)
         log_write(service->log, LOG_WARNING, "pid_file %s was that of process %ld, which still runs",
                   service->pid_file.path, (long)replaced);
-    tell(service, "READY=1");
+    /* Where we take over it knows, and who we are it hears from the other one. */
+    if (service->word < 0)
+        tell(service, "READY=1");
+    say_word(service);
+}
+
+void service_hand_on(struct service *service, pid_t pid)
+{
+    char message[32];
+    snprintf(message, sizeof(message), "MAINPID=%ld", (long)pid);
+    tell(service, message);
+    service->notify.length = 0;
+    pid_file_disown(&service->pid_file);
+}
+
+void service_say_failed(const struct service *service)
+{
+    if (service->pid_file.fd >= 0)
+        futimens(service->pid_file.fd, NULL);
 }
 
 void service_say_stopping(const struct service *service)
@@ -132,9 +174,12 @@ void service_disown(struct service *service)
 {
     pid_file_disown(&service->pid_file);
     service->notify.length = 0;
+    close_word(service);
 }
 
 void service_leave(struct service *service)
 {
     pid_file_close(&service->pid_file);
+    close_word(service);
+    handover_forget(&service->program);
 }

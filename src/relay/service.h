@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "ops/log.h"
+#include "relay/handover.h"
 #include "relay/notify.h"
 #include "relay/pid_file.h"
 
@@ -19,6 +20,8 @@ struct service {
     struct log *log;
     struct pid_file pid_file;
     struct notify notify;
+    struct handover_program program;
+    int word; /* where to say that we serve, to the process that hands over to us; -1: there is none */
 };
 
 /*
@@ -26,7 +29,8 @@ struct service {
  * privileges, unless the configuration needs that. Copies nothing; service_leave is due from now on. 0, or -1
  * after a message.
  */
-int service_open(struct service *service, const struct config *config, struct log *log);
+int service_open(struct service *service, const struct config *config, const struct inherited *inherited,
+                 struct log *log);
 
 /* Once the listening sockets are open, before anything is started: becomes [process] user, refuses a cgi_root
  * that others can write, prepares the pid file. 0, or -1 after a message: then the process ends. */
@@ -39,8 +43,14 @@ int service_enter(struct service *service);
  */
 int service_judge_cgi_root(const struct config *config, char *error, size_t error_size);
 
-/* Requests are served: the pid file is there, and the service manager knows. */
+/* Requests are served: the pid file is there, and the service manager knows, and who hands over to us. */
 void service_say_ready(struct service *service);
+
+/* Another process serves from now on: the service manager knows, the pid file is that one's. */
+void service_hand_on(struct service *service, pid_t pid);
+
+/* None does that was to: whoever waits for it sees it from the pid file's time. */
+void service_say_failed(const struct service *service);
 
 /* No new requests are taken. */
 void service_say_stopping(const struct service *service);

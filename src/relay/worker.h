@@ -4,7 +4,8 @@
  *
  * TERM and INT let running requests end, then the application, all within shutdown_timeout; a second one ends
  * at once. Of several workers each ends at once on QUIT instead. HUP reads the configuration again, USR1
- * opens log files again.
+ * opens log files again. USR2 has another process of the program take over; of several workers each ends what
+ * it has begun, since the master's successor has taken over.
  */
 #ifndef RELAY_WORKER_H
 #define RELAY_WORKER_H
@@ -14,6 +15,7 @@
 #include "relay/reload.h"
 #include "relay/service.h"
 #include "relay/sockets.h"
+#include "relay/upgrade.h"
 
 struct worker {
     uv_loop_t loop;
@@ -23,11 +25,18 @@ struct worker {
     struct reload reload;
     struct listener *listeners;
     size_t nlisteners;
-    uv_signal_t term, interrupt, quit, hangup, reopen;
+    bool own; /* their sockets are those of [listen] */
+    struct upgrade upgrade;
+    struct watch successor; /* where its word comes */
+    struct watch passed;    /* where the connections of one come that hands over to us */
+    struct watch orders;    /* where the master's come */
+    bool draining;          /* it has come: what has begun here is ended, and nothing else */
+    uv_signal_t term, interrupt, quit, hangup, reopen, user2;
     uv_timer_t shutdown; /* shutdown_timeout is over */
     uv_timer_t half;     /* half of it is */
     uv_timer_t calm;     /* has the last request ended? */
     uv_timer_t beat;     /* the service manager is to hear of us */
+    uv_timer_t again;    /* to pass on connections, while draining */
 };
 
 /*
@@ -39,12 +48,13 @@ int worker_open(struct worker *worker, struct config *config, const struct share
                 struct metrics *metrics);
 
 /*
- * Accepts on the sockets, which it takes over and closes when it stops, starts the application if that is
- * ours, and relays until it was told to stop. ready: a pipe, which gets a byte when all of that is done, and
- * is closed; -1: nobody asks. service: is told of beginning and end, NULL: that is the master's affair. The
- * exit status: 0, or 1 if it could not start.
+ * Accepts on the sockets, those of a predecessor included, which it takes over and closes when it stops,
+ * starts the application if that is ours, and relays until it was told to stop. master: a channel to it
+ * (relay/pass.h), which gets a byte when all of that is done, and may bring the channel to a process that has
+ * taken over; -1: there is none. service: is told of beginning and end, NULL: that is the master's affair.
+ * The exit status: 0, or 1 if it could not start.
  */
-int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int ready);
+int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int master);
 
 /* Ends everything at once. */
 void worker_close(struct worker *worker);

@@ -65,8 +65,8 @@ class Usage(CliTest):
         done = self.succeed("--help")
         self.assertEqual(done.stderr, "")
         commands = re.findall(r"^  fcgi-realip (\[?\w+\]?) .*\n      \S", done.stdout, re.MULTILINE)
-        self.assertEqual(commands, ["[serve]", "check", "explain", "cgi", "status", "whoami", "import", "completion",
-                                    "help"])
+        self.assertEqual(commands, ["[serve]", "check", "explain", "cgi", "status", "whoami", "import", "reload",
+                                    "upgrade", "completion", "help"])
         self.assertEqual(self.succeed("-h").stdout, done.stdout)
         self.assertEqual(self.succeed("help").stdout, done.stdout)
         self.assertEqual(self.succeed("help", "help").stdout, done.stdout)

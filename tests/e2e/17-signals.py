@@ -105,6 +105,22 @@ class Stop(RelayTest):
         client.read_eof()
         self.assertEqual(self.shim.wait_exit(), 0)
 
+    def test_requests_that_came_before_the_signal(self):
+        """They are here, if nobody has looked at them yet: their connections are not idle."""
+        self.start()
+        clients = [self.client() for _ in range(200)]
+        for client in clients:
+            self.assert_answer(client.ask(POST, b"x", keep=True), b"x")
+        self.shim.freeze()
+        for client in clients:
+            client.send(request(POST, b"x", keep=True))
+        self.shim.signal(signal.SIGTERM)
+        self.shim.thaw()
+        for client in clients:
+            self.assert_answer(client.read_response(), b"x")
+            client.read_eof()
+        self.assertEqual(self.shim.wait_exit(), 0)
+
     def test_idle_upstream_connections_close(self):
         client = self.begin(upstream="keepalive = on\nconnections = 2\nidle_timeout = 1h\n")
         self.work.go.set()

@@ -131,7 +131,7 @@ class Sharing(WorkersTest):
         self.assertEqual(self.shim.stop(), 0)
 
     def test_what_a_worker_has(self):
-        """Standard descriptors, the sockets, its loop; nothing of the master's or of the other workers'."""
+        """Standard descriptors, the sockets, its loop, and a channel to the master; nothing of the master's or of the other workers'."""
         workers = self.begin(3)
 
         def kinds(pid):
@@ -147,7 +147,7 @@ class Sharing(WorkersTest):
             return found[0] if found.count(found[0]) == len(found) else None
         first = wait_for(lambda: same(workers), what="the workers to have the same")
         self.assertNotIn("anon_inode:[signalfd]", first)
-        self.assertEqual(first.count("socket"), 1)
+        self.assertEqual(first.count("socket"), 2)
         for _ in range(2):
             victim = self.workers()[1]
             os.kill(victim, signal.SIGKILL)

@@ -170,9 +170,11 @@ class Shim:
     directory    use this directory instead of a new one (and leave it there)
     nofile       limit of open descriptors for the program
     wrapper      arguments to put before the program, for example a tracer's
+    stdin        what is its standard input
     """
 
-    def __init__(self, ini_text, args=(), env=None, ready=None, directory=None, nofile=None, wrapper=()):
+    def __init__(self, ini_text, args=(), env=None, ready=None, directory=None, nofile=None, wrapper=(),
+                 stdin=subprocess.DEVNULL):
         self.own_dir = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="realip-")
         self.path = os.path.join(self.dir, "fcgi-realip.ini")
@@ -187,7 +189,7 @@ class Shim:
         self._lock = threading.Condition()
         try:
             self.process = subprocess.Popen(
-                command, env=dict(os.environ, **(env or {})), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                command, env=dict(os.environ, **(env or {})), stdin=stdin, stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE, cwd=self.dir)
         except OSError:
             self._forget_dir()

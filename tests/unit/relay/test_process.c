@@ -42,7 +42,7 @@ static int report(const char *path)
     if (!out)
         return 99;
     fprintf(out, "open %d:", open_ones);
-    for (int fd = 0; fd < 3; fd++)
+    for (int fd = 0; fd < 3 || fd < open_ones; fd++)
         fprintf(out, " %llu", fstat(fd, &found) == 0 ? (unsigned long long)found.st_ino : 0);
     fprintf(out, "\nignored:");
     for (int i = 1; i < NSIG; i++) {
@@ -351,6 +351,52 @@ static void test_descriptors(void **state)
     }
 }
 
+/* Four files, wherever we have them, and wherever they are to go. */
+static void test_more_descriptors(void **state)
+{
+    (void)state;
+    static const int rows[][4] = {
+        {3, 4, 5, 6},     {6, 5, 4, 3},         {4, 3, 6, 5}, {4, 5, 6, 3},
+        {100, 3, 101, 4}, {101, 100, 100, 100}, {0, 1, 2, 0},
+    };
+    char *argv[4];
+    int more[4];
+    int files[4];
+    int spare[8];
+    size_t nspare = 0;
+    struct process_plan plan = plan_for(argv, "report", NULL);
+    for (int i = 0; i < 4; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "m%d", i);
+        int fd = open(in_folder(name), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        files[i] = fcntl(fd, F_DUPFD_CLOEXEC, 200);
+        close(fd);
+    }
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        unsigned long long inodes[4];
+        for (int j = 0; j < 4; j++) {
+            more[j] = rows[i][j];
+            if (more[j] > 2 && fcntl(more[j], F_GETFD) < 0) {
+                assert_int_equal(dup3(files[j], more[j], O_CLOEXEC), more[j]);
+                spare[nspare++] = more[j];
+            }
+            inodes[j] = inode_of(more[j]);
+        }
+        plan.more = more;
+        plan.nmore = 4;
+        char *text = ask_report(&plan, argv);
+        char expected[160];
+        snprintf(expected, sizeof(expected), "open 7: %llu %llu %llu %llu %llu %llu %llu\n", inode_of(0),
+                 inode_of(1), inode_of(2), inodes[0], inodes[1], inodes[2], inodes[3]);
+        check_line(text, expected);
+        free(text);
+        while (nspare > 0)
+            close(spare[--nspare]);
+    }
+    for (int i = 0; i < 4; i++)
+        close(files[i]);
+}
+
 /* main ignores HUP, PIPE and CHLD, and handles USR1. */
 static void test_signals(void **state)
 {
@@ -394,6 +440,30 @@ static void test_session_and_parent_death_signal(void **state)
     char expected[32];
     snprintf(expected, sizeof(expected), "\nleader 1 1\ndeath %d\n", SIGUSR2);
     check_line(text, expected);
+    free(text);
+}
+
+static void note_pid(void *user)
+{
+    *(pid_t *)user = getpid();
+}
+
+static void test_one_that_joins(void **state)
+{
+    (void)state;
+    NEED_NATIVE();
+    char *argv[4];
+    pid_t noted = 0;
+    struct process_plan plan = plan_for(argv, "exit", "0");
+    plan.joins = true;
+    plan.in_child = note_pid;
+    plan.user = &noted;
+    pid_t pid = spawn_fine(&plan);
+    assert_int_equal(noted, pid);
+    assert_int_equal(wait_status(pid), 0);
+    argv[1] = (char *)"report";
+    char *text = ask_report(&plan, argv);
+    check_line(text, "\nleader 0 0\n");
     free(text);
 }
 
@@ -928,8 +998,10 @@ int main(int argc, char **argv)
         TEST(test_arguments_and_environment),
         TEST(test_directory),
         TEST(test_descriptors),
+        TEST(test_more_descriptors),
         TEST(test_signals),
         TEST(test_session_and_parent_death_signal),
+        TEST(test_one_that_joins),
         TEST(test_failures),
         TEST(test_find),
         TEST(test_ends),
