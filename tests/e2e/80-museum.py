@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """The spoofing museum: every exhibit of tests/support/museum.py through each web server, with its shipped file, the shim
-and php-fpm; and through nginx, Apache and lighttpd with their own modules instead of the shim. What those do is in the
+and php-fpm, and a libfcgi program; and through nginx, Apache and lighttpd with their own modules instead of the shim. What those do is in the
 table of README.md, which is held against what they do here.
 
 `80-museum.py --write` writes the table anew.
@@ -20,13 +20,14 @@ import unittest
 import museum
 from museum import EXHIBITS, FORGED, UNIX
 from sameanswer import skip_unless_installed
-from servers import Apache, Caddy, Lighttpd, Nginx, Php, TREE, find
+from servers import APPLICATIONS, Apache, Caddy, Lighttpd, Nginx, Php, TREE, Whoami, find
 from shim import PATIENCE, Shim, wait_for
 
 README = os.path.join(TREE, "README.md")
 BEGIN, END = "<!-- museum: written by tests/e2e/80-museum.py --write -->\n", "<!-- end of museum -->\n"
 TRUSTED = (museum.PROXY, museum.PROXY_7239, museum.CDN, museum.HOPS)
-HEADERS = sorted({exhibit.header for exhibit in EXHIBITS})
+SERVERS = (Nginx, Apache, Lighttpd, Caddy)
+APPLICATION = {"php": Php, "libfcgi": Whoami}
 VERSIONS = {  # a program's arguments, and what its version looks like there
     Nginx: ("-v", r"nginx/(\S+)"),
     Apache: ("-v", r"Apache/(\S+)"),
@@ -53,8 +54,8 @@ class OnUnixSocket:
         return {"extra": '%s $SERVER["socket"] == "%s" { }' % (text, path)}
 
     @staticmethod
-    def caddy(_path):
-        return {}  # below: its site's address stands in the shipped file
+    def caddy(path):
+        return {"edits": [("\troot * ", "\tbind 127.0.0.1 unix/%s\n\troot * " % path)]}
 
 
 def realip(header):
@@ -79,7 +80,7 @@ MODULES = {Nginx: ("nginx realip", realip), Apache: ("Apache mod_remoteip", remo
 
 
 class Museum:
-    """All servers, started once: .shim[SERVER], and .module[SERVER, HEADER] without the shim."""
+    """All servers, started once: .shim[SERVER, APPLICATION], and .module[SERVER, HEADER, APPLICATION] without the shim."""
 
     def __init__(self):
         self.parts = []
@@ -87,27 +88,33 @@ class Museum:
         self.pool = concurrent.futures.ThreadPoolExecutor(32)
         self.sockets = tempfile.mkdtemp(prefix="realip-museum-")
         os.chmod(self.sockets, 0o755)
-        self.php = self.enter(Php(processes=8))
-        self.relay = self.enter(Shim(museum.INI % self.php.address))
-        os.chmod(self.relay.dir, 0o755)
-        shim = "unix:%s/shim.sock" % self.relay.dir
         self.shim, self.module = {}, {}
-        for server in (Nginx, Apache, Lighttpd, Caddy):
-            if server.installed():
-                options = getattr(OnUnixSocket, server.__name__.lower())(self.unix(server))
-                self.shim[server] = self.start(server, shim, options)
-        for server, (_, text) in MODULES.items():
-            for header in HEADERS if server.installed() else ():
-                options = getattr(OnUnixSocket, server.__name__.lower())(self.unix(server, header), text(header))
-                if server is Apache:  # a kept connection would hold a process of php-fpm
-                    options["edits"] = [("enablereuse=on", "enablereuse=off")]
-                self.module[server, header] = self.start(server, self.php.address, options)
+        for application in APPLICATIONS:
+            address = self.enter(application(processes=8)).address
+            os.chmod(address[len("unix:"):], 0o666)  # Apache as root has workers of another user
+            self.start_all(application, address)
         for servers in (self.shim, self.module):
             for key, future in servers.items():
                 servers[key] = future.result()
 
-    def unix(self, server, header="shim"):
-        return os.path.join(self.sockets, "%s-%s" % (server.__name__, header))
+    def start_all(self, application, address):
+        relay = self.enter(Shim(museum.INI % address))
+        os.chmod(relay.dir, 0o755)
+        for server in SERVERS:
+            if server.installed():
+                options = getattr(OnUnixSocket, server.__name__.lower())(self.unix(server, application))
+                self.shim[server, application] = self.start(server, "unix:%s/shim.sock" % relay.dir, options)
+        for server, (_, text) in MODULES.items():
+            headers = {exhibit.header for exhibit in EXHIBITS if APPLICATION[exhibit.application] is application}
+            for header in headers if server.installed() else ():
+                options = getattr(OnUnixSocket, server.__name__.lower())(self.unix(server, application, header),
+                                                                        text(header))
+                if server is Apache:  # a kept connection would hold a process of the application
+                    options["edits"] = [("enablereuse=on", "enablereuse=off")]
+                self.module[server, header, application] = self.start(server, address, options)
+
+    def unix(self, server, application, header="shim"):
+        return os.path.join(self.sockets, "%s-%s-%s" % (server.__name__, application.__name__, header))
 
     def enter(self, part):
         part.__enter__()
@@ -123,8 +130,9 @@ class Museum:
         self.pool.shutdown()
         subprocess.run(["rm", "-rf", self.sockets], check=True)
 
-    def ask(self, server, port, path, exhibit):
-        """The parameters that php saw, or a status that is not 200; None if this server has no unix socket."""
+    @staticmethod
+    def ask(port, path, exhibit):
+        """The parameters that the application saw, or a status that is not 200; None if this server has no unix socket."""
         if exhibit.source == UNIX:
             if not os.path.exists(path):
                 return None
@@ -140,12 +148,12 @@ class Museum:
             body = response.read()
         return json.loads(body)["params"] if response.status == 200 else response.status
 
-    def behind_shim(self, server, exhibit):
-        return self.ask(server, self.shim[server].port, self.unix(server), exhibit)
+    def behind_shim(self, server, application, exhibit):
+        return self.ask(self.shim[server, application].port, self.unix(server, application), exhibit)
 
     def behind_module(self, server, exhibit):
-        header = exhibit.header
-        return self.ask(server, self.module[server, header].port, self.unix(server, header), exhibit)
+        application, header = APPLICATION[exhibit.application], exhibit.header
+        return self.ask(self.module[server, header, application].port, self.unix(server, application, header), exhibit)
 
 
 def version(part):
@@ -229,10 +237,22 @@ class ReadmeTable(unittest.TestCase):
 
 def exhibit_test(server, exhibit):
     def test(self):
-        params = rooms.behind_shim(server, exhibit)
-        if params is None:
-            return  # the exhibit is a unix socket, and this server cannot listen at one
-        self.assertIsInstance(params, dict)
+        for application in APPLICATIONS:
+            with self.subTest(application.__name__):
+                params = rooms.behind_shim(server, application, exhibit)
+                if params is None:
+                    self.assertEqual((exhibit.source, server), (UNIX, Apache))  # it cannot listen at a unix socket
+                    continue
+                self.assertIsInstance(params, dict)
+                self.check(server, exhibit, params)
+    test.__doc__ = "%s (%s): %s" % (exhibit.name, exhibit.published, exhibit.why)
+    return test
+
+
+class Room(unittest.TestCase):
+    """Behind one server, with the shim; a test for each exhibit."""
+
+    def check(self, server, exhibit, params):
         if server.__name__ in exhibit.not_behind:
             # Nobody can tell it from a real one there. Should this ever change, README.md and SECURITY.md are wrong.
             self.assertEqual(params["REMOTE_ADDR"], FORGED)
@@ -243,21 +263,19 @@ def exhibit_test(server, exhibit):
         else:
             self.assertEqual(params["REMOTE_ADDR"], exhibit.right, exhibit.why)
         self.assertEqual(museum.leaks(exhibit, params), [])
-    test.__doc__ = "%s (%s): %s" % (exhibit.name, exhibit.published, exhibit.why)
-    return test
 
 
 def identifier(number, name):
     return "test_%02d_%s" % (number, re.sub(r"\W+", "_", name).strip("_").lower())
 
 
-for room in (Nginx, Apache, Lighttpd, Caddy):
+for room in SERVERS:
     tests = {identifier(n, exhibit.name): exhibit_test(room, exhibit) for n, exhibit in enumerate(EXHIBITS, 1)}
-    case = type("Behind" + room.__name__, (unittest.TestCase,), tests)
+    case = type("Behind" + room.__name__, (Room,), tests)
     if not room.installed():
         case = unittest.skip("%s is not installed" % room.__name__)(case)
     globals()[case.__name__] = case
-del case
+del case, Room  # the base class is no test
 
 
 def setUpModule():

@@ -50,8 +50,10 @@ select = single
 # leaks      parameters that are not to have FORGED in them; None: only REMOTE_ADDR is judged of the modules
 # kept       parameters that the shim leaves as they are with its default settings, though nobody vouches for them
 # not_behind web servers that leave nothing to tell the forgery by: what README.md and SECURITY.md say of them holds
-Exhibit = collections.namedtuple("Exhibit", "name published source lines right why header fooled leaks kept not_behind",
-                                 defaults=("X-Forwarded-For", FORGED, None, (), ()))
+# application  what the modules are asked with, php or libfcgi; the shim is asked with both
+Exhibit = collections.namedtuple("Exhibit", "name published source lines right why header fooled leaks kept not_behind "
+                                            "application",
+                                 defaults=("X-Forwarded-For", FORGED, None, (), (), "php"))
 
 XFF = "X-Forwarded-For: "
 PERILS = "Adam Pritchard, The perils of the \"real\" client IP, 2022"
@@ -105,14 +107,14 @@ EXHIBITS = (
             "the header is for this server: the forger must not become the proxy", fooled=PROXY),
     Exhibit("`Proxy` (httpoxy)", "CVE-2016-5385, https://httpoxy.org/", PROXY,
             [XFF + CLIENT, "Proxy: http://%s/" % FORGED], CLIENT, "as HTTP_PROXY it would be taken for a setting",
-            leaks=("HTTP_PROXY",)),
+            leaks=("HTTP_PROXY",), application="libfcgi"),  # php drops it itself
     Exhibit("a CDN's header, past the CDN", PERILS, DIRECT, ["CF-Connecting-IP: " + FORGED], DIRECT,
             "the peer is not the CDN", "CF-Connecting-IP"),
     Exhibit("a CDN's header, at the load balancer", PERILS, PROXY,
             [XFF + CLIENT, "CF-Connecting-IP: " + FORGED], CLIENT, "the balancer's peer was not the CDN",
             "CF-Connecting-IP"),
     Exhibit("direct client, `X-Forwarded-For`", PERILS, DIRECT, [XFF + FORGED], DIRECT, "nobody vouches for it"),
-    Exhibit("the same, read by the application itself", PERILS, DIRECT,
+    Exhibit("direct client, the header read by the application", PERILS, DIRECT,
             [XFF + FORGED, "Client-IP: " + FORGED, "X-Real-IP: " + FORGED, "True-Client-IP: " + FORGED], DIRECT,
             "applications look at these headers, too",
             leaks=("HTTP_X_FORWARDED_FOR", "HTTP_CLIENT_IP", "HTTP_X_REAL_IP", "HTTP_TRUE_CLIENT_IP")),
