@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The spoofing museum: every exhibit of tests/support/museum.py through each web server, with its shipped file, the shim
-and php-fpm, and a libfcgi program; and through nginx, Apache and lighttpd with their own modules instead of the shim. What those do is in the
-table of README.md, which is held against what they do here.
+"""The spoofing museum: every exhibit of tests/support/museum.py through each web server, with its shipped file, the
+shim and php-fpm, and a libfcgi program; and through nginx, Apache and lighttpd with their own modules instead of the
+shim. What those do is in the table of README.md, which is held against what they do here.
 
 `80-museum.py --write` writes the table anew.
 """
