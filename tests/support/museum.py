@@ -56,7 +56,7 @@ Exhibit = collections.namedtuple("Exhibit", "name published source lines right w
                                  defaults=("X-Forwarded-For", FORGED, None, (), (), "php"))
 
 XFF = "X-Forwarded-For: "
-PERILS = "Adam Pritchard, The perils of the \"real\" client IP, 2022"
+PERILS = "Adam Pritchard, The perils of the \"real\" client IP"
 
 EXHIBITS = (
     Exhibit("leftmost address forged", PERILS, PROXY, [XFF + "%s, %s" % (FORGED, CLIENT)], CLIENT,
@@ -91,16 +91,16 @@ EXHIBITS = (
             "some load balancers write them"),
     Exhibit("a port that is none", "address parsing", PROXY, [XFF + "%s, 10.0.0.1:99999" % FORGED], PROXY,
             "no proxy writes it: no address at all"),
-    Exhibit("`Forwarded`: a comma in quotes", "RFC 7239, section 4", PROXY_7239,
+    Exhibit("`Forwarded`: a comma in quotes", "RFC 7239, quoted strings", PROXY_7239,
             ['Forwarded: for=%s;host="x, for=%s"' % (CLIENT, FORGED)], CLIENT,
             "a proxy quotes what the client sent as Host", "Forwarded", kept=("HTTP_FORWARDED",)),
-    Exhibit("`Forwarded`: an open quote", "RFC 7239, section 8.1", PROXY_7239,
+    Exhibit("`Forwarded`: an open quote", "RFC 7239, quoted strings", PROXY_7239,
             ['Forwarded: for=%s, for=", for=%s' % (FORGED, CLIENT)], CLIENT,
             "the forger's broken quote swallows nothing that the proxy wrote behind it", "Forwarded"),
-    Exhibit("`Forwarded` beside `X-Forwarded-For`", "RFC 7239, section 7.4", PROXY,
+    Exhibit("`Forwarded` beside `X-Forwarded-For`", "RFC 7239, or what is in use: which of the two", PROXY,
             [XFF + CLIENT, "Forwarded: for=" + FORGED], CLIENT, "this proxy writes the other one",
             kept=("HTTP_FORWARDED",)),
-    Exhibit("`X-Forwarded-For` beside `Forwarded`", "RFC 7239, section 7.4", PROXY_7239,
+    Exhibit("`X-Forwarded-For` beside `Forwarded`", "RFC 7239, or what is in use: which of the two", PROXY_7239,
             ["Forwarded: for=" + CLIENT, XFF + FORGED], CLIENT, "this proxy writes the other one", "Forwarded"),
     Exhibit("`Connection: X-Forwarded-For`", "CVE-2022-31813", PROXY,
             [XFF + CLIENT, "Connection: close, X-Forwarded-For"], CLIENT,
