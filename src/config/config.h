@@ -62,9 +62,10 @@ struct config_upstream {
 };
 
 struct config_process {
-    uid_t user;     /* to become, if started as root; (uid_t)-1: not given */
-    gid_t group;    /* with it; (gid_t)-1: that of the user */
-    char *pid_file; /* absolute; NULL: none */
+    uid_t user;      /* to become, if started as root; (uid_t)-1: not given */
+    gid_t group;     /* with it; (gid_t)-1: that of the user */
+    char *pid_file;  /* absolute; NULL: none */
+    bool core_dumps; /* a crash may leave one */
 };
 
 /* Which decisions the error log tells. */

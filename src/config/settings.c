@@ -151,6 +151,11 @@ const struct setting settings_table[] = {
      .initial = "refused",
      .help = "Which decisions the error log tells, at level info: refused, changed, all."},
 
+    {"status", "path", &type_url_path, CONFIG(status.path), .unset = "none; there is no status page",
+     .help = "Where the shim answers with its status: the SCRIPT_NAME of the page."},
+    {"status", "allow", &type_entries, SOURCE(status_allow), .unset = "loopback",
+     .help = "Clients that may see the status page."},
+
     {"process", "workers", &type_number, CONFIG(workers), .least = 1, .most = 256, .initial = "1",
      .help = "Processes that share the work, and the totals of connections, processes, queue and requests."},
     {"process", "user", &type_user, CONFIG(process.user), .unset = "the user that starts the shim",
@@ -159,11 +164,8 @@ const struct setting settings_table[] = {
      .help = "Group to have then."},
     {"process", "pid_file", &type_path, SOURCE(pid_file), .unset = "none",
      .help = "File for the process id, in a folder that belongs to user."},
-    {"status", "path", &type_url_path, CONFIG(status.path), .unset = "none; there is no status page",
-     .help = "Where the shim answers with its status: the SCRIPT_NAME of the page."},
-    {"status", "allow", &type_entries, SOURCE(status_allow), .unset = "loopback",
-     .help = "Clients that may see the status page."},
-
+    {"process", "core_dumps", &type_boolean, CONFIG(process.core_dumps), .initial = "no",
+     .help = "Whether a crash may leave a core dump, with all that requests hold."},
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

@@ -20,17 +20,33 @@
 
 /* ---- limits ---- */
 
-/* What programs get; rlim_max 0: ours has not been raised. */
-static struct rlimit first_limit;
+/* Ours, and what programs get; rlim_max 0: it has not been changed. */
+static struct {
+    int resource;
+    struct rlimit first;
+} limits[] = {{RLIMIT_NOFILE, {0, 0}}, {RLIMIT_CORE, {0, 0}}};
 
-void process_raise_file_limit(void)
+void process_set_limits(bool core_dumps)
 {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-        return;
-    first_limit = limit;
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct rlimit limit;
+        bool core = limits[i].resource == RLIMIT_CORE;
+        if ((core && core_dumps) || getrlimit(limits[i].resource, &limit) < 0)
+            continue;
+        limits[i].first = limit;
+        limit.rlim_cur = core ? 0 : limit.rlim_max;
+        setrlimit(limits[i].resource, &limit);
+    }
+}
+
+/* In a child that is to run a program: 0 or -1. */
+static int reset_limits(void)
+{
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (limits[i].first.rlim_max > 0 && setrlimit(limits[i].resource, &limits[i].first) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* ---- starting ---- */
@@ -144,7 +160,7 @@ __attribute__((noinline)) static void run(const struct process_plan *plan, pid_t
         return;
     close_the_rest(3 + (int)plan->nmore);
     /* There are programs that close all descriptors that they could have, or that stop working above 1024. */
-    if (first_limit.rlim_max > 0 && setrlimit(RLIMIT_NOFILE, &first_limit) < 0)
+    if (reset_limits() < 0)
         return;
     default_signals();
     sigset_t none;

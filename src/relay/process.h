@@ -26,9 +26,11 @@ struct process_plan {
     void *user;
 };
 
-/* Raises the limit of open files as far as it goes, for us alone: programs get the one that we were started
- * with. Once, before the first of them. */
-void process_raise_file_limit(void);
+/*
+ * Raises the limit of open files as far as it goes, and lowers that of core dumps to nothing unless
+ * core_dumps, for us alone: programs get those that we were started with. Once, before the first of them.
+ */
+void process_set_limits(bool core_dumps);
 
 /* What of starting a program failed. */
 enum process_step { PROCESS_START, PROCESS_DIRECTORY, PROCESS_EXEC };

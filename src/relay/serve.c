@@ -40,7 +40,7 @@ int serve_run(struct config *config, const struct inherited *inherited)
     int status = 1;
     log_open(&log, (enum log_level)config->log_level, NULL);
     signal(SIGPIPE, SIG_IGN);
-    process_raise_file_limit(); /* a relay has two descriptors a request */
+    process_set_limits(config->process.core_dumps); /* a relay has two descriptors a request */
     if (service_open(&service, config, inherited, &log) == 0)
         status = config->workers > 1 ? master_run(config, inherited, &service)
                                      : serve_alone(config, inherited, &service);

@@ -234,6 +234,26 @@ class NotRoot(ServiceTest):
         self.assertNotIn("running as root", self.shim.log())
 
 
+class CoreDumps(ServiceTest):
+    def limits(self, process):
+        """Of the shim and its workers, which are started with others."""
+        ready = "ready: 2 workers" if "workers" in process else "ready: "
+        self.begin(process, wrapper=("prlimit", "--core=4096:8192"), ready=ready)
+        found = []
+        for pid in [self.shim.pid] + children(self.shim.pid):
+            with open("/proc/%d/limits" % pid) as file:
+                found += re.findall(r"Max core file size +(\w+) +(\w+)", file.read())
+        self.shim.stop()
+        return found
+
+    def test_none_by_default(self):
+        self.assertEqual(self.limits(""), [("0", "8192")])
+        self.assertEqual(self.limits("workers = 2"), [("0", "8192")] * 3)
+
+    def test_as_the_system_lets_it(self):
+        self.assertEqual(self.limits("core_dumps = yes"), [("4096", "8192")])
+
+
 class Writers(ServiceTest):
     """cgi_root: nothing in it is run if somebody else can put it there."""
 

@@ -212,12 +212,13 @@ print("Content-Type: text/plain\\r\\n\\r")
 print(sorted(int(name) for name in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + name)))
 print(all(stat.S_ISFIFO(os.fstat(n).st_mode) for n in range(3)), os.get_blocking(0), os.get_blocking(1))
 print(os.getsid(0) == os.getpgrp() == os.getpid())
-print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+print(resource.getrlimit(resource.RLIMIT_NOFILE)[0], resource.getrlimit(resource.RLIMIT_CORE))
 """)
         # Python ignores signals of its own accord: a look at those of a shell.
         self.put("signals", SH + 'printf "X: y\\r\\n\\r\\n"\nexec grep -E "^Sig(Blk|Ign|Pnd)" /proc/self/status\n')
-        self.assert_answer(self.ask("state"), b"[0, 1, 2]\nTrue True True\nTrue\n%d\n"
-                           % resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        self.assert_answer(self.ask("state"), b"[0, 1, 2]\nTrue True True\nTrue\n%d %s\n"
+                           % (resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                              str(resource.getrlimit(resource.RLIMIT_CORE)).encode()))
         self.assert_answer(self.ask("signals"), b"".join(b"Sig%s:\t%016d\n" % (name, 0)
                                                          for name in (b"Pnd", b"Blk", b"Ign")))
 

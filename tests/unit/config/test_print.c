@@ -121,6 +121,7 @@ static void test_print(void **state)
                               "# user is not set: the user that starts the shim\n"
                               "# group is not set: that of user\n"
                               "# pid_file is not set: none\n"
+                              "core_dumps = no\n"
                               "shutdown_timeout = 30s\n"
                               "\n"
                               "[limits]\n"

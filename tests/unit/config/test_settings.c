@@ -264,6 +264,7 @@ static void test_other_sections(void **state)
          "group = \"nosuch\": no such group on this machine; write the name or number of one"},
         {"process", "pid_file = /run/x.pid", "pid_file = /run/x.pid", NULL},
         {"process", "pid_file = x.pid", NULL, "pid_file = \"x.pid\": a relative path; write an absolute one"},
+        {"process", "core_dumps = yes", "core_dumps = yes", NULL},
         {"status", "path = /realip-status", "path = /realip-status", NULL},
         {"status", "path = /", "path = /", NULL},
         {"status", "path = /st\303\244tus%20.php", "path = /st\303\244tus%20.php", NULL},
