@@ -15,26 +15,36 @@ extern char **environ;
 
 /* ---- the program ---- */
 
-/* All of /proc/self/cmdline, malloc'ed; *length 0: it cannot be read. */
-static char *read_arguments(size_t *length)
+/* All that there is to read, malloc'ed; NULL without memory. */
+static char *read_all(int fd, size_t *length)
 {
-    size_t room = 4096;
-    char *text = malloc(room);
-    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t n;
     *length = 0;
-    for (ssize_t n = 1; text && fd >= 0 && n > 0;) {
+    do {
         if (*length == room) {
-            char *more = realloc(text, 2 * room);
-            if (!more)
-                break;
+            char *more = realloc(text, room += 4096);
+            if (!more) {
+                free(text);
+                return NULL;
+            }
             text = more;
-            room *= 2;
         }
         n = read(fd, text + *length, room - *length);
         *length += n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0)
-        close(fd);
+    } while (n > 0);
+    return text;
+}
+
+/* Our arguments, each ended by NUL, malloc'ed; NULL: they cannot be read. */
+static char *read_arguments(size_t *length)
+{
+    int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return NULL;
+    char *text = read_all(fd, length);
+    close(fd);
     return text;
 }
 
