@@ -160,7 +160,7 @@ static int print_answer(const struct config *config, struct slice answer)
     struct slice body = slice_part(answer, end ? head + 4 : answer.len, answer.len);
     if (begins_with(answer, SLICE("Status: 403 "))) {
         cli_error("the shim does not show its status to " CLIENT
-                  "; add that to allow in [status] of %s, and restart it",
+                  "; add that to allow in [status] of %s, and reload it",
                   config->path);
         return CLI_FAILED;
     }
@@ -217,7 +217,7 @@ int cli_status(int argc, char **argv)
         return CLI_FAILED;
     int status = CLI_FAILED;
     if (!config->status.path)
-        cli_error("%s: there is no status page; add path to [status], and restart the shim", path);
+        cli_error("%s: there is no status page; add path to [status], and reload the shim", path);
     else if (config->listen.naddresses == 0)
         cli_error("%s: no [listen] address to ask at; where the shim inherits its socket, ask for %s through "
                   "the web server",

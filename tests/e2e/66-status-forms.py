@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -279,11 +280,12 @@ class Command(StatusTest):
 
     def test_no_page(self):
         self.start(sections="[proxy a]\ntrust = 10.0.0.0/24\n")
-        self.fail_with(r"\S+: there is no status page; add path to \[status\], and restart the shim")
+        self.fail_with(r"\S+: there is no status page; add path to \[status\], and reload the shim")
         # The file has one by now, and the application answers.
-        with open(self.shim.path, "a") as file:
-            file.write(STATUS)
+        self.shim.write_ini(self.shim.ini_text + STATUS)
         self.fail_with(r"what answers at /realip-status is no status page; was \S+ changed since the shim read it\?")
+        self.shim.signal(signal.SIGHUP)
+        self.wait(lambda: self.tell().returncode == 0, "the page")
 
     def test_no_address(self):
         path = os.path.join(tempfile.mkdtemp(prefix="realip-"), "a.ini")
@@ -297,7 +299,10 @@ class Command(StatusTest):
     def test_not_allowed(self):
         self.start(sections=self.SECTIONS + "allow = 192.0.2.1\n")
         self.fail_with(r"the shim does not show its status to 127\.0\.0\.1; add that to allow in \[status\] of \S+, "
-                       r"and restart it")
+                       r"and reload it")
+        self.shim.write_ini(self.shim.ini_text.replace("allow = 192.0.2.1\n", "allow = loopback\n"))
+        self.shim.signal(signal.SIGHUP)
+        self.wait(lambda: self.tell().returncode == 0, "the page")
 
     def test_connection_not_allowed(self):
         self.begin(listen="address = 127.0.0.1:%d\nallowed_clients = 192.0.2.1" % free_port())
