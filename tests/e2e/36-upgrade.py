@@ -20,6 +20,7 @@ from fcgi import Responder, request
 from load import FcgiAsker, Load
 from relay import PLAIN, POST, PROXIES, RelayTest, change
 from shim import PATIENCE, accepts, fd_count, free_port, is_sanitized, program, wait_for
+from status import STATUS, read_status
 
 
 class Working:
@@ -300,6 +301,20 @@ class Takeover(UpgradeTest):
             self.wait(lambda: self.current() == new, "the new process")
             self.pids.append(new)
             self.shim.wait_log(r"fcgi-realip\[%d\] info: HUP: reading" % new)
+            self.wait_gone(self.shim.pid)
+            os.kill(new, signal.SIGTERM)
+            self.wait_gone(new)
+
+    def test_the_status_begins_anew(self):
+        """It is that of the new process alone, from the moment at which the command says so."""
+        for process in ("", "workers = 2\n"):
+            self.start_one(process=process + STATUS)
+            for _ in range(3):
+                self.assert_answer(fcgi.ask(self.address, PLAIN), b"answer")
+            self.assertEqual(read_status(self.address)["requests"]["answered"], 3)
+            new = self.upgrade()
+            found = read_status(self.address)
+            self.assertEqual((found["pid"], found["generation"], found["requests"]["answered"]), (new, 1, 0))
             self.wait_gone(self.shim.pid)
             os.kill(new, signal.SIGTERM)
             self.wait_gone(new)
