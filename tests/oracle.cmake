@@ -2,7 +2,7 @@
 
 add_library(oracle STATIC support/oracle_text.c support/oracle_list.c support/oracle_decide.c
                           support/oracle_rewrite.c support/random_case.c support/random_request.c
-                          support/applied.c)
+                          support/applied.c support/rewrite_checks.c)
 target_link_libraries(oracle PUBLIC realip)
 
 foreach(name realip-random realip-random_rewrite realip-random_address realip-edges)

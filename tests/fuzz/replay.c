@@ -1,6 +1,7 @@
 /*
  * A fuzz target without a fuzzer: gives it every file that is named, and every file of every folder that is
- * named. What once was a finding, and what reached code that nothing else did, is so tested with any compiler.
+ * named. What once was a finding, and what reached code that nothing else did, is so tested with any
+ * compiler.
  */
 #include <dirent.h>
 #include <sys/stat.h>
