@@ -19,6 +19,12 @@ static bool request_whole(const struct request *r)
     return r->stdin_ended && (r->role != FCGI_FILTER || r->data_ended);
 }
 
+/* All of it; where there is none, still a place in memory, for an end is reckoned from there. */
+static struct slice content_of(const struct buffer *buffer)
+{
+    return buffer->data ? (struct slice){buffer->data + buffer->start, buffer->len} : SLICE("");
+}
+
 static void protocol_error(struct front *f, const char *what)
 {
     relay_log_limited(f->relay, protocol, LOG_WARNING, "closing a connection of the web server: %s", what);
@@ -106,10 +112,9 @@ static void answer_values(struct front *f)
     snprintf(limit, sizeof(limit), "%u", f->relay->config->limit_requests);
     char reply[RECORD_HEADER + 128];
     size_t len = RECORD_HEADER;
-    struct slice content = {f->held.data ? f->held.data + f->held.start : NULL, f->held.len};
     struct param *asked = f->relay->known->params;
     size_t n = 0;
-    if (params_decode(content, asked, REALIP_MAX_PARAMS, &n) != PARAMS_OK)
+    if (params_decode(content_of(&f->held), asked, REALIP_MAX_PARAMS, &n) != PARAMS_OK)
         n = 0;
     for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++) {
         struct slice name = slice_of(known[k]);
@@ -177,8 +182,7 @@ static void on_request_record(struct front *f, const struct record *record)
         return;
     } else if (record->type == FCGI_PARAMS) {
         if (f->state == FRONT_PARAMS)
-            request_start(
-                f, (struct slice){r->params.data ? r->params.data + r->params.start : NULL, r->params.len});
+            request_start(f, content_of(&r->params));
         else if (r->role == FCGI_AUTHORIZER)
             on_stream_progress(f);
     } else if (record->type == FCGI_STDIN) {
