@@ -7,7 +7,7 @@ import subprocess
 import unittest
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-SCRIPTS = ("etc/quickstart", ".ci/run", "tests/packages/run", "tests/packages/inside",
+SCRIPTS = ("etc/quickstart", ".ci/run", "tests/fuzz/run", "tests/packages/run", "tests/packages/inside",
            "tests/packages/booted", "packages/debian/postinst", "packages/debian/prerm", "packages/debian/postrm")
 
 
