@@ -358,6 +358,19 @@ static bool is_page(const struct answer *answer)
     return false;
 }
 
+/* What the client has got until here, for who looks into a finding. */
+static void show(const struct model_end *front, const struct wire_record *last, const struct answer *answer)
+{
+    struct fuzz_input in = {front->got, front->ngot};
+    struct wire_record record;
+    while (next_record(&in, &record)) {
+        fprintf(stderr, "type %u id %u, %zu bytes%s\n", record.type, record.id, record.content.len,
+                record.content.data == last->content.data ? ": this" : "");
+    }
+    fprintf(stderr, "%zu bytes of an answer, %zu of errors, protocol status %d\n", answer->out.len,
+            answer->err.len, answer->end[4]);
+}
+
 static void check_client(const struct model_end *front, const struct seen *seen, struct answers *answers,
                          size_t n)
 {
@@ -383,11 +396,17 @@ static void check_client(const struct model_end *front, const struct seen *seen,
         }
         FUZZ_CHECK(record.content.len == 8, "the client gets a bad END_REQUEST");
         memcpy(now.end, record.content.data, 5);
+        if (now.id != 0 && now.id != record.id) {
+            FUZZ_CHECK(now.end[4] != FCGI_REQUEST_COMPLETE, "another request ends well amid an answer");
+            continue;
+        }
         /* Who asks for an end gets one, of whatever it had; an answer may not be counted for that. */
         bool asked = seen->aborted[record.id % sizeof(seen->aborted)];
         bool whole = asked || take_answer(answers, n, &now);
         if (now.end[4] != FCGI_REQUEST_COMPLETE && !whole)
-            continue; /* of a second request, while the first one runs */
+            continue; /* of a second request with this id, while the first one runs */
+        if (!(whole || is_page(&now)))
+            show(front, &record, &now);
         FUZZ_CHECK(whole || is_page(&now),
                    "the client gets a clean end of an answer that no application ended");
         now.out.len = now.err.len = 0;
