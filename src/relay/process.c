@@ -20,33 +20,30 @@
 
 /* ---- limits ---- */
 
-/* Ours, and what programs get; rlim_max 0: it has not been changed. */
-static struct {
-    int resource;
-    struct rlimit first;
-} limits[] = {{RLIMIT_NOFILE, {0, 0}}, {RLIMIT_CORE, {0, 0}}};
+/* What programs get; rlim_max 0: ours has not been changed. */
+static struct rlimit first_files, first_core;
 
 void process_set_limits(bool core_dumps)
 {
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        struct rlimit limit;
-        bool core = limits[i].resource == RLIMIT_CORE;
-        if ((core && core_dumps) || getrlimit(limits[i].resource, &limit) < 0)
-            continue;
-        limits[i].first = limit;
-        limit.rlim_cur = core ? 0 : limit.rlim_max;
-        setrlimit(limits[i].resource, &limit);
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        first_files = limit;
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    if (!core_dumps && getrlimit(RLIMIT_CORE, &limit) == 0) {
+        first_core = limit;
+        limit.rlim_cur = 0;
+        setrlimit(RLIMIT_CORE, &limit);
     }
 }
 
 /* In a child that is to run a program: 0 or -1. */
 static int reset_limits(void)
 {
-    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-        if (limits[i].first.rlim_max > 0 && setrlimit(limits[i].resource, &limits[i].first) < 0)
-            return -1;
-    }
-    return 0;
+    if (first_files.rlim_max > 0 && setrlimit(RLIMIT_NOFILE, &first_files) < 0)
+        return -1;
+    return first_core.rlim_max > 0 ? setrlimit(RLIMIT_CORE, &first_core) : 0;
 }
 
 /* ---- starting ---- */
