@@ -88,15 +88,15 @@ int cli_reload(int argc, char **argv)
 
 /* ---- upgrade ---- */
 
-/* A shim that could not hand over touches its pid file. */
-static bool was_touched(const char *path, const struct timespec *before)
+/* A shim that could not hand over touches its pid file; another file is that of one which has taken over. */
+static bool was_touched(const char *path, const struct stat *before)
 {
-    struct stat status;
-    return stat(path, &status) == 0 &&
-           (status.st_mtim.tv_sec != before->tv_sec || status.st_mtim.tv_nsec != before->tv_nsec);
+    struct stat now;
+    return stat(path, &now) == 0 && now.st_dev == before->st_dev && now.st_ino == before->st_ino &&
+           (now.st_mtim.tv_sec != before->st_mtim.tv_sec || now.st_mtim.tv_nsec != before->st_mtim.tv_nsec);
 }
 
-static int wait_for_another(const char *path, pid_t old, const struct timespec *touched)
+static int wait_for_another(const char *path, pid_t old, const struct stat *before)
 {
     const struct timespec pause = {0, INTERVAL * 1000000L};
     for (int turn = 0; turn < PATIENCE * 1000 / INTERVAL; turn++) {
@@ -110,7 +110,7 @@ static int wait_for_another(const char *path, pid_t old, const struct timespec *
             cli_error("process %ld has ended, and no other one is in its place; see its log", (long)old);
             return CLI_FAILED;
         }
-        if (was_touched(path, touched)) {
+        if (was_touched(path, before)) {
             cli_error("the new process could not take over, and %ld carries on; see its log", (long)old);
             return CLI_FAILED;
         }
@@ -128,7 +128,7 @@ static int upgrade(const char *path)
         return CLI_FAILED;
     }
     int rc = send_signal(path, SIGUSR2, &pid);
-    return rc == CLI_OK ? wait_for_another(path, pid, &status.st_mtim) : rc;
+    return rc == CLI_OK ? wait_for_another(path, pid, &status) : rc;
 }
 
 int cli_upgrade(int argc, char **argv)
