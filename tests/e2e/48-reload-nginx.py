@@ -13,10 +13,10 @@ import unittest
 from load import HttpAsker, Load
 from sameanswer import XFF, Chain
 from servers import Nginx, NginxKeep, Whoami
-from shim import wait_for
+from shim import is_sanitized, wait_for
 
 CLIENT, BEFORE = "203.0.113.7", "10.77.0.1"
-RELOADS = 50
+RELOADS = 15 if is_sanitized() else 50
 IN_FORCE = "configuration %d is in force"
 
 
