@@ -238,7 +238,9 @@ class CoreDumps(ServiceTest):
     def limits(self, process):
         """Of the shim and its workers, which are started with others."""
         ready = "ready: 2 workers" if "workers" in process else "ready: "
-        self.begin(process, wrapper=("prlimit", "--core=4096:8192"), ready=ready)
+        # AddressSanitizer would see to it by itself.
+        options = os.environ.get("ASAN_OPTIONS", "") + ":disable_coredump=0"
+        self.begin(process, wrapper=("prlimit", "--core=4096:8192"), ready=ready, env={"ASAN_OPTIONS": options})
         found = []
         for pid in [self.shim.pid] + children(self.shim.pid):
             with open("/proc/%d/limits" % pid) as file:
