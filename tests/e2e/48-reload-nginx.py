@@ -16,7 +16,7 @@ from servers import Nginx, NginxKeep, Whoami
 from shim import is_sanitized, wait_for
 
 CLIENT, BEFORE = "203.0.113.7", "10.77.0.1"
-RELOADS = 15 if is_sanitized() else 50
+RELOADS = 16 if is_sanitized() else 50  # even: the last one goes back
 IN_FORCE = "configuration %d is in force"
 
 
