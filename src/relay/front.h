@@ -50,12 +50,14 @@ struct front {
         uint64_t began;        /* poller_clock when the request was complete, from FRONT_BODY on */
     };
     struct scanner scanner;
+    /* Where the scanner leaves room: an idle connection is the size of this struct, see
+     * tests/bench/memory.py. */
+    enum front_state state : 8;
+    bool ended_reading;    /* the web server has half-closed */
+    bool kept;             /* a request has asked to keep it */
     struct buffer held;    /* content of a BEGIN_REQUEST or GET_VALUES in the making */
     struct buffer control; /* our own replies, waiting for a record boundary in the answer */
     struct request request;
-    enum front_state state;
-    bool ended_reading; /* the web server has half-closed */
-    bool kept;          /* a request has asked to keep it */
 };
 
 /* Takes over a connected, non-blocking socket, also when it fails. */
