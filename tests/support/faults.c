@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <link.h>
 #include <netdb.h>
 #include <poll.h>
@@ -39,6 +40,7 @@
 #include <unistd.h>
 
 #define IOV_MOST 64
+#define EDGES    65536
 
 /* clang-format off */
 #define NAMES(X) \
@@ -103,6 +105,36 @@ __attribute__((constructor)) static void set_up(void)
     control = map;
 }
 
+/* ---- edges ---- */
+
+/* What an epoll set was last told of a descriptor. */
+static struct edge {
+    int set; /* + 1; 0: nothing */
+    struct epoll_event event;
+} edges[EDGES];
+
+static void note_edge(int set, int operation, int fd, const struct epoll_event *event)
+{
+    if (control == NULL || fd < 0 || fd >= EDGES)
+        return;
+    edges[fd].set = operation == EPOLL_CTL_DEL ? 0 : set + 1;
+    if (operation != EPOLL_CTL_DEL)
+        edges[fd].event = *event;
+}
+
+/*
+ * A short read or EAGAIN says that there is no more, and that epoll will tell of what comes next. So it is
+ * told here, as if the rest had come right behind.
+ */
+static void arm_again(int fd)
+{
+    struct stat status;
+    if (fd < 0 || fd >= EDGES || edges[fd].set == 0 || !(edges[fd].event.events & EPOLLET) ||
+        syscall(SYS_newfstatat, fd, "", &status, AT_EMPTY_PATH) != 0)
+        return;
+    syscall(SYS_epoll_ctl, edges[fd].set - 1, EPOLL_CTL_MOD, fd, &edges[fd].event);
+}
+
 /* ---- shall it fail? ---- */
 
 /* Counts the call. The fault, if it is one. */
@@ -131,12 +163,14 @@ static bool fails(int number, const void *caller)
     return true;
 }
 
-/* Descriptors of other kinds move all or nothing. */
-static bool can_be_short(int fd)
+/* Pipes take up to PIPE_BUF bytes as a whole, descriptors of other kinds all that they move. */
+static bool can_be_short(int fd, size_t size)
 {
     struct stat status;
-    return syscall(SYS_newfstatat, fd, "", &status, AT_EMPTY_PATH) == 0 &&
-           (S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode) || S_ISREG(status.st_mode));
+    if (syscall(SYS_newfstatat, fd, "", &status, AT_EMPTY_PATH) != 0)
+        return false;
+    return S_ISSOCK(status.st_mode) || S_ISREG(status.st_mode) ||
+           (S_ISFIFO(status.st_mode) && size > PIPE_BUF);
 }
 
 /* True if it fails; else cuts the size. */
@@ -146,10 +180,14 @@ static bool fails_or_cuts(int number, const void *caller, int fd, size_t *size)
     if (fault == NULL)
         return false;
     if (fault->most > 0) {
-        if (*size > fault->most && can_be_short(fd))
+        if (*size > fault->most && can_be_short(fd, *size)) {
             *size = fault->most;
+            arm_again(fd);
+        }
         return false;
     }
+    if (fault->error == EAGAIN)
+        arm_again(fd);
     errno = (int)fault->error;
     return true;
 }
@@ -270,8 +308,18 @@ CALL(int, -1, dup2, (int fd, int to), (fd, to))
 CALL(int, -1, pipe2, (int fds[2], int flags), (fds, flags))
 CALL(int, -1, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))
 CALL(int, -1, epoll_create1, (int flags), (flags))
-CALL(int, -1, epoll_ctl, (int set, int operation, int fd, struct epoll_event *event),
-     (set, operation, fd, event))
+
+int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+{
+    NEXT(int, epoll_ctl, (int, int, int, struct epoll_event *));
+    if (fails(NUMBER_epoll_ctl, CALLER))
+        return -1;
+    int rc = next(set, operation, fd, event);
+    if (rc == 0)
+        note_edge(set, operation, fd, event);
+    return rc;
+}
+
 CALL(int, -1, epoll_wait, (int set, struct epoll_event *events, int count, int timeout),
      (set, events, count, timeout))
 CALL(int, -1, epoll_pwait,
@@ -308,8 +356,26 @@ MOVE(read, (int fd, void *data, size_t size), fd, size, (fd, data, size))
 MOVE(write, (int fd, const void *data, size_t size), fd, size, (fd, data, size))
 MOVE(pread, (int fd, void *data, size_t size, off_t at), fd, size, (fd, data, size, at))
 MOVE(pwrite, (int fd, const void *data, size_t size, off_t at), fd, size, (fd, data, size, at))
-MOVE(splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags), out, size,
-     (in, in_at, out, out_at, size, flags))
+
+ssize_t splice(int in, off64_t *in_at, int out, off64_t *out_at, size_t size, unsigned flags)
+{
+    NEXT(ssize_t, splice, (int, off64_t *, int, off64_t *, size_t, unsigned));
+    size_t wanted = size;
+    bool failed = fails_or_cuts(NUMBER_splice, CALLER, out, &size);
+    int error = errno;
+    if (size < wanted || (failed && error == EAGAIN))
+        arm_again(in);
+    errno = error;
+    return failed ? -1 : next(in, in_at, out, out_at, size, flags);
+}
+
+static size_t length_of(const struct iovec *parts, size_t count)
+{
+    size_t size = 0;
+    while (count-- > 0)
+        size += parts++->iov_len;
+    return size;
+}
 
 /* The parts that hold the first 'size' bytes, in 'cut', which has room for IOV_MOST; their number. */
 static int cut_parts(struct iovec *cut, const struct iovec *parts, size_t count, size_t size)
@@ -329,10 +395,10 @@ static int cut_parts(struct iovec *cut, const struct iovec *parts, size_t count,
     {                                                                                                        \
         NEXT(ssize_t, name, (int, const struct iovec *, int));                                               \
         struct iovec cut[IOV_MOST];                                                                          \
-        size_t size = SIZE_MAX;                                                                              \
+        size_t whole = length_of(parts, (size_t)count), size = whole;                                        \
         if (fails_or_cuts(NUMBER_##name, CALLER, fd, &size))                                                 \
             return -1;                                                                                       \
-        if (size == SIZE_MAX)                                                                                \
+        if (size == whole)                                                                                   \
             return next(fd, parts, count);                                                                   \
         return next(fd, cut, cut_parts(cut, parts, (size_t)count, size));                                    \
     }
@@ -340,18 +406,17 @@ static int cut_parts(struct iovec *cut, const struct iovec *parts, size_t count,
 PARTS(readv)
 PARTS(writev)
 
-/* The whole of what it names is cut, not what comes beside the bytes. */
 #define MESSAGE(name, type)                                                                                  \
     ssize_t name(int fd, type *message, int flags)                                                           \
     {                                                                                                        \
         NEXT(ssize_t, name, (int, type *, int));                                                             \
         struct iovec cut[IOV_MOST];                                                                          \
-        size_t size = SIZE_MAX;                                                                              \
+        struct msghdr changed = *message;                                                                    \
+        size_t whole = length_of(message->msg_iov, message->msg_iovlen), size = whole;                       \
         if (fails_or_cuts(NUMBER_##name, CALLER, fd, &size))                                                 \
             return -1;                                                                                       \
-        if (size == SIZE_MAX)                                                                                \
+        if (size == whole)                                                                                   \
             return next(fd, message, flags);                                                                 \
-        struct msghdr changed = *message;                                                                    \
         changed.msg_iov = cut;                                                                               \
         changed.msg_iovlen = (size_t)cut_parts(cut, message->msg_iov, message->msg_iovlen, size);            \
         return next(fd, &changed, flags);                                                                    \

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Each system call that can fail does, at each place where it is made: see tests/support/faultsweep.py.
+
+REALIP_FAULTS=all has every call of every scenario fail with every error; without it, the first, one in the middle and
+the last with one error.
+"""
+
+import os
+import re
+import signal
+import tempfile
+import time
+import unittest
+
+import faultsweep
+from application import STARTED
+from faultsweep import HEADER, Scenario, Sweep, ask
+from fcgi import Responder
+from relay import PLAIN, POST, change
+from shim import free_port, wait_for
+
+WHOLE = os.environ.get("REALIP_FAULTS") == "all"
+BODY = bytes(range(256)) * 200
+
+
+class Relay(Scenario):
+    """New connections on either side; bodies that are spliced."""
+
+    def traffic(self):
+        return (ask(self.address, (PLAIN, b"", b"")) +
+                ask(self.address, (POST, b"a" * 1000, b"a" * 1000), (PLAIN, b"", b""), (POST, BODY, BODY)))
+
+
+class Kept(Relay):
+    """Kept connections to the application."""
+
+    @property
+    def upstream(self):
+        return "address = %s\nkeepalive = on\nconnections = 2\nidle_timeout = 50ms" % self.responder.address
+
+
+class Tcp(Relay):
+    """Both sides by TCP."""
+
+    def __init__(self, responder):
+        super().__init__(Responder(address="127.0.0.1:0"))
+        self.port = free_port()
+        self.listen = "address = 127.0.0.1:%d" % self.port
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self.port
+
+
+class Reload(Scenario):
+    """HUP and USR1, a trust file, and a name."""
+
+    sections = ("[proxy test]\ntrust = localhost\ntrust_file = {dir}/list.txt\n[log]\naccess = {dir}/access.log\n" +
+                HEADER)
+
+    files = {"list.txt": "10.0.0.0/8\n"}
+
+    def traffic(self):
+        before = self.shim.log().count("in force") + self.shim.log().count("cannot reload")
+        self.shim.signal(signal.SIGUSR1)
+        self.shim.signal(signal.SIGHUP)
+        try:
+            wait_for(lambda: self.shim.log().count("in force") + self.shim.log().count("cannot reload") > before
+                     or not self.shim.running(), 1, "the reload")
+        except AssertionError:
+            return ["cut"]
+        good = "is in force" in self.shim.log()[self.shim.log().rfind("loaded; configuration"):]
+        return ask(self.address, (PLAIN, b"", b"")) + ["ok" if good else "refused"]
+
+
+class Command(Scenario):
+    """A started application, of which one process ends and another takes its place."""
+
+    upstream = "command = " + STARTED
+
+    def traffic(self):
+        def script(name, argument=""):
+            return change(POST, ("QUERY_STRING", argument), SCRIPT_NAME=name)
+        return ask(self.address, (script("/echo"), b"x" * 9000, b"x" * 9000)) + ask(
+            self.address, (script("/finish", "0"), b"", None)) + ask(self.address, (script("/echo"), BODY, BODY))
+
+
+class Cgi(Scenario):
+    """A program a request."""
+
+    upstream = "cgi = " + os.environ["FCGI_TEST_CGI"]
+
+    def traffic(self):
+        params = change(POST, ("QUERY_STRING", "echo"), ("CONTENT_LENGTH", "9000"))
+        large = change(POST, ("QUERY_STRING", "echo"), ("CONTENT_LENGTH", str(len(BODY))))
+        return ask(self.address, (params, b"x" * 9000, b"x" * 9000), (large, BODY, BODY))
+
+
+class Logs(Scenario):
+    """Both logs in files, with every decision in them."""
+
+    sections = ("[proxy test]\ntrust = 10.0.0.0/8\n[log]\naccess = {dir}/access.log\nerror = {dir}/error.log\n"
+                "decisions = all\n" + HEADER)
+
+    def lines(self):
+        total = 0
+        for name in ("access", "error"):
+            with open("%s/%s.log" % (self.shim.dir, name)) as file:
+                total += len(re.findall(r"192\.0\.2\.1\b.*\n", file.read()))
+        return total
+
+    def traffic(self):
+        before = self.lines()
+        verdicts = ask(self.address, *[(PLAIN, b"", b"")] * 3)
+        if not self.faulty:
+            wait_for(lambda: self.lines() >= before + 6, 5, "the lines in the logs")
+        self.shim.signal(signal.SIGUSR1)
+        return verdicts
+
+
+class Faults(unittest.TestCase):
+    def sweep(self, kind):
+        with Responder() as responder:
+            scenario = kind(responder)
+            sweep = Sweep(scenario, WHOLE, print if WHOLE else None).run()
+        if WHOLE:
+            missed = sorted(name for name in sweep.counts if name not in faultsweep.ERRORS)
+            print("%s: %d faults, %d findings; without a fault: %s; %s" % (
+                kind.__name__, sweep.done, len(sweep.wrong), ", ".join(missed), sweep.counts), flush=True)
+        self.assertGreater(sweep.done, 20)
+        self.assertEqual(sweep.wrong, [], "\n".join(sweep.wrong[:20]))
+
+    def test_relay(self):
+        self.sweep(Relay)
+
+    def test_kept(self):
+        self.sweep(Kept)
+
+    def test_tcp(self):
+        self.sweep(Tcp)
+
+    def test_reload(self):
+        self.sweep(Reload)
+
+    def test_command(self):
+        self.sweep(Command)
+
+    def test_cgi(self):
+        self.sweep(Cgi)
+
+    def test_logs(self):
+        self.sweep(Logs)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,252 @@
+"""Sweeps: the n-th call of each kind that a scenario makes fails, for every n, and the shim must bear it.
+
+After each fault: it runs, every client got a full and right answer or a clean error, the descriptors are as before,
+little processor time was used, and the same scenario then runs without an error. AddressSanitizer's build looks at
+memory when the shim ends.
+"""
+
+import errno as E
+import os
+import tempfile
+import time
+
+from faults import ALWAYS, Faults
+from fcgi import Client, Closed, request
+from relay import PLAIN, POST, change
+from shim import Shim, cpu_seconds, fd_count, wait_for
+
+MEMORY, NUMBERS = (E.ENOMEM,), (E.EMFILE, E.ENFILE)
+
+# What each call can fail with, as its manual page says. 0 in front: libuv's, too.
+ERRORS = {
+    **dict.fromkeys(("malloc", "calloc", "realloc", "reallocarray", "strdup", "strndup", "vasprintf",
+                     "open_memstream"), MEMORY),
+    **dict.fromkeys(("open", "openat"), NUMBERS + (E.EACCES, E.ENOMEM, E.EIO)),
+    **dict.fromkeys(("fdopen", "mkostemp", "mkdtemp"), (E.ENOMEM, E.EMFILE)),
+    **dict.fromkeys(("fstat", "stat", "lstat", "readlink", "realpath", "access"), (E.EIO, E.ENOMEM)),
+    **dict.fromkeys(("chmod", "fchmod", "lchown", "rename", "unlink", "unlinkat", "rmdir"), (E.EROFS, E.EIO)),
+    "flock": (E.EINTR, E.ENOLCK),
+    **dict.fromkeys(("fcntl", "ioctl"), (E.ENOMEM, E.EMFILE)),
+    "dup2": (E.EMFILE, E.EBUSY),
+    **dict.fromkeys(("socket", "socketpair", "pipe2", "eventfd", "epoll_create1", "signalfd", "inotify_init1"),
+                    NUMBERS + MEMORY),
+    "accept4": (E.EMFILE, E.ENFILE, E.ECONNABORTED, E.EINTR, E.ENOMEM, E.EPROTO, E.EPERM),
+    "connect": (E.EAGAIN, E.ECONNREFUSED, E.ETIMEDOUT, E.ENOENT, E.EACCES, E.ENOBUFS),
+    "bind": (E.EADDRINUSE, E.ENOMEM), "listen": (E.EADDRINUSE,),
+    **dict.fromkeys(("shutdown", "getsockname"), (E.ENOTCONN, E.ENOBUFS)),
+    **dict.fromkeys(("getsockopt", "setsockopt"), (E.ENOBUFS, E.ENOPROTOOPT)),
+    **dict.fromkeys(("recv", "recvmsg"), (E.ECONNRESET, E.EINTR, E.EAGAIN, E.ENOMEM, E.ETIMEDOUT)),
+    **dict.fromkeys(("send", "sendto", "sendmsg"), (E.EPIPE, E.EINTR, E.EAGAIN, E.ECONNRESET, E.ENOBUFS, E.ENOMEM)),
+    **dict.fromkeys(("read", "readv", "pread"), (E.EIO, E.EINTR, E.EAGAIN)),
+    **dict.fromkeys(("write", "writev", "pwrite"), (E.ENOSPC, E.EINTR, E.EAGAIN, E.EPIPE, E.EIO)),
+    "splice": (E.EPIPE, E.EINTR, E.EAGAIN, E.ECONNRESET, E.ENOMEM, E.EINVAL),
+    "poll": (E.EINTR, E.ENOMEM), "epoll_wait": (E.EINTR,), "epoll_ctl": (E.ENOMEM, E.ENOSPC),
+    **dict.fromkeys(("fork", "vfork"), (E.EAGAIN, E.ENOMEM)),
+    "execve": (E.ENOMEM, E.EAGAIN, E.EACCES, E.ENOENT, E.ETXTBSY), "waitpid": (E.EINTR,), "waitid": (E.EINTR,),
+    "kill": (E.EPERM, E.ESRCH), "chdir": (E.ENOENT, E.EACCES), "setsid": (E.EPERM,), "prctl": (E.EPERM, E.ENOSYS),
+    **dict.fromkeys(("getrlimit", "setrlimit"), (E.EPERM,)),
+    **dict.fromkeys(("setuid", "setgroups", "setresuid", "setresgid"), (E.EAGAIN, E.EPERM)),
+    "pidfd_open": (E.EMFILE, E.ENFILE, E.ENOMEM, E.ENOSYS), "close_range": (E.ENOSYS,),
+    "getaddrinfo": (-3, -10),  # EAI_AGAIN, EAI_MEMORY
+    "uv:pipe2": NUMBERS, "uv:eventfd": NUMBERS, "uv:epoll_create1": NUMBERS, "uv:calloc": MEMORY,
+    "uv:realloc": MEMORY, "uv:malloc": MEMORY, "uv:inotify_init1": NUMBERS, "uv:inotify_add_watch": (E.ENOSPC, E.ENOMEM),
+    "uv:pthread_create": (E.EAGAIN,), "uv:read": (E.EINTR,), "uv:write": (E.EINTR,),
+}
+
+# What moves bytes, and may move fewer.
+MOVES = ("recv", "recvmsg", "send", "sendmsg", "read", "readv", "write", "writev", "pread", "pwrite", "splice")
+
+LIMITS = "send_timeout = 1s\nread_timeout = 1s\nqueue_timeout = 1s\n"
+HEADER = "[limits]\nheader_timeout = 1s\n"
+
+
+class Wrong(AssertionError):
+    """An answer that is neither right nor a clean error."""
+
+
+def judge(response, body):
+    """"ok", "refused" or "cut"; Wrong."""
+    if response is None or response.end is None:
+        return "cut"
+    if response.end != (0, 0):
+        raise Wrong("ended with %r" % (response.end,))
+    if response.status == 200:
+        if body is not None and response.body != body:
+            raise Wrong("a clean end behind %d of %d bytes" % (len(response.body), len(body)))
+        return "ok"
+    if not (400 <= response.status < 600 and response.head["content-type"] == "text/plain"):
+        raise Wrong("not a refusal: %r" % response)
+    return "refused"
+
+
+def ask(address, *requests):
+    """Each a (params, body, what must come back), on one connection as long as it is kept; the verdicts."""
+    verdicts = []
+    try:
+        with Client(address) as client:
+            for i, (params, body, wanted) in enumerate(requests):
+                response = client.ask(params, body, keep=i + 1 < len(requests), size=20000, timeout=5)
+                verdicts.append(judge(response, wanted))
+    except (Closed, OSError) as error:
+        verdicts.append("cut")
+        assert not isinstance(error, TimeoutError), error
+    return verdicts
+
+
+class Scenario:
+    """A shim and what is asked of it: traffic() gives verdicts. Subclasses say which."""
+
+    upstream = ""
+    listen = "address = unix:{dir}/shim.sock"
+    sections = "[proxy test]\ntrust = 10.0.0.0/8\n[log]\naccess = {dir}/access.log\n" + HEADER
+    env = {}
+    files = {}  # more of them, in {dir}
+
+    def __init__(self, responder):
+        self.responder = responder
+        self.faults = Faults()
+        self.shim = None
+        self.descriptors = None
+        self.faulty = False  # a fault may come
+
+    @property
+    def address(self):
+        return "unix:%s/shim.sock" % self.shim.dir
+
+    def ini(self):
+        return "[listen]\n%s\n[upstream]\n%s\n%s\n%s" % (
+            self.listen, self.upstream or "address = " + self.responder.address, LIMITS, self.sections)
+
+    def launch(self, ready=None):
+        self.directory = tempfile.TemporaryDirectory(prefix="realip-")
+        for name, text in self.files.items():
+            with open(os.path.join(self.directory.name, name), "w") as file:
+                file.write(text)
+        self.shim = Shim(self.ini(), env={**self.faults.env, **self.env}, ready=ready, directory=self.directory.name)
+
+    def start(self):
+        self.launch()
+        self.resume()
+        self.resume()
+        self.descriptors = self.quiet()
+
+    def quiet(self):
+        """The number of descriptors once it does not change any more."""
+        last = [None, 0]
+
+        def same():
+            now = fd_count(self.shim.pid)
+            last[:] = [now, last[1] + 1 if now == last[0] else 0]
+            return last[1] > 2
+        wait_for(same, 5, "the descriptors to settle")
+        return last[0]
+
+    def resume(self):
+        """Until all is well again."""
+        seen = []
+        self.faulty = False
+
+        def well():
+            seen[:] = self.traffic()
+            return all(verdict == "ok" for verdict in seen)
+        wait_for(well, 5, "service to resume")
+        return seen
+
+    def once(self, name, **fault):
+        """One fault: what is wrong after it, or None."""
+        used = cpu_seconds(self.shim.pid)
+        self.faulty = True
+        try:
+            with self.faults.fail(name, **fault):
+                self.traffic()
+            hits = self.faults.hits(name)
+            if hits == 0:
+                return None
+            if not self.shim.running():
+                return "it ended with status %s" % self.shim.process.returncode
+            self.resume()
+            wait_for(lambda: fd_count(self.shim.pid) <= self.descriptors, 5, "%d descriptors, not %d" % (
+                self.descriptors, fd_count(self.shim.pid)))
+            used = cpu_seconds(self.shim.pid) - used
+            return "%.2f s of processor time" % used if used > 0.5 else None
+        except (AssertionError, OSError) as error:
+            if not self.shim.running():
+                return "it ended with status %s" % self.shim.process.returncode
+            return "%s: %s" % (type(error).__name__, str(error).splitlines()[0][:300] if str(error) else "")
+
+    def end(self):
+        """What is wrong at the end, or None."""
+        try:
+            status = self.shim.stop()
+            return None if status == 0 else "exit status %s, log:\n%s" % (status, self.shim.log()[-1500:])
+        except AssertionError as error:
+            return str(error)[:6000]
+
+    def counts(self):
+        """How often a run of the scenario makes each call."""
+        before = self.faults.calls()
+        self.resume()
+        self.quiet()
+        return {name: n - before.get(name, 0) for name, n in self.faults.calls().items() if n > before.get(name, 0)}
+
+
+def points(count, whole):
+    """Which of so many calls fail: all, or the first, one in the middle and the last."""
+    return range(1, count + 1) if whole else sorted({1, (count + 1) // 2, count})
+
+
+class Sweep:
+    """Runs one scenario with all its faults; .wrong says what was found, .done how many faults there were."""
+
+    def __init__(self, scenario, whole, report=None):
+        self.scenario, self.whole, self.report = scenario, whole, report
+        self.wrong, self.done, self.counts = [], 0, {}
+
+    def note(self, name, fault, text):
+        where = "%s: %s %s at 0x%x: %s" % (type(self.scenario).__name__, name, fault,
+                                            self.scenario.faults.where(name), text)
+        self.wrong.append(where)
+        if self.report:
+            self.report(where)
+
+    def one(self, name, **fault):
+        text = self.scenario.once(name, **fault)
+        self.done += 1
+        if text is None:
+            return
+        self.note(name, fault, text + "\n" + self.scenario.shim.log()[-600:])
+        self.again()
+
+    def again(self):
+        text = self.scenario.end() if self.scenario.shim.running() else None
+        if text:
+            self.wrong.append(text)
+        self.scenario.shim.kill()
+        self.scenario.shim.stop()
+        self.scenario.start()
+
+    def run(self):
+        self.scenario.start()
+        self.counts = self.scenario.counts()
+        for name, count in sorted(self.counts.items()):
+            errors = ERRORS.get(name, ())
+            for error in errors if self.whole else errors[:1]:
+                for n in points(count, self.whole):
+                    self.one(name, error=error, first=n)
+            if self.whole and errors:
+                self.leaks(name)
+        for name in MOVES:
+            if name in self.counts:
+                for most in range(1, 41) if self.whole else (1, 7, 8, 9):
+                    self.one(name, most=most, times=ALWAYS)
+        text = self.scenario.end()
+        if text:
+            self.wrong.append("%s: at the end: %s" % (type(self.scenario).__name__, text))
+        return self
+
+    def leaks(self, name):
+        """Has the sanitizer look at what these faults left."""
+        text = self.scenario.end()
+        if text:
+            self.note(name, "any", "at the end: " + text)
+        self.scenario.start()
