@@ -1,4 +1,4 @@
-"""Has the shim's system calls fail when a test says so: tests/support/faults.c, preloaded.
+"""Has the shim's system calls fail when a test says so: tests/support/faults.h, preloaded.
 
     faults = Faults()
     shim = Shim(ini, env=faults.env)

@@ -181,6 +181,8 @@ class Scenario:
             return None if status == 0 else "exit status %s, log:\n%s" % (status, self.shim.log()[-1500:])
         except AssertionError as error:
             return str(error)[:6000]
+        finally:
+            self.directory.cleanup()
 
     def counts(self):
         """How often a run of the scenario makes each call."""
@@ -218,11 +220,9 @@ class Sweep:
         self.again()
 
     def again(self):
-        text = self.scenario.end() if self.scenario.shim.running() else None
+        text = self.scenario.end()
         if text:
             self.wrong.append(text)
-        self.scenario.shim.kill()
-        self.scenario.shim.stop()
         self.scenario.start()
 
     def run(self):
