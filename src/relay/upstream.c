@@ -207,6 +207,7 @@ static void stop_sending(struct upstream *u)
 {
     u->broken = true;
     stream_drop_output(&u->stream);
+    set_deadline(u, false); /* it may have said nothing, and say nothing */
     u->stream.watch.readable = true;
     poller_again(u->shared->poller, &u->stream.watch);
 }
