@@ -19,7 +19,7 @@ void cgi_body_close(struct cgi_request *r)
     poller_close_fd(r->cgi->poller, &r->input);
 }
 
-/* 0: the pipe is full; -EPIPE: the program does not read, which is its right. */
+/* 0: the pipe is full; -EPIPE: the program does not read, which is its right; else another errno. */
 static ssize_t write_input(struct cgi_request *r, const struct iovec *piece, int count)
 {
     ssize_t n;
@@ -33,6 +33,15 @@ static ssize_t write_input(struct cgi_request *r, const struct iovec *piece, int
         return errno == EAGAIN ? 0 : -errno;
     cgi_answer_body_moved(r);
     return n;
+}
+
+/* What is not the program's own doing must not look to it like the end of the body. */
+static void stop(struct cgi_request *r, int error)
+{
+    if (error == -EPIPE)
+        cgi_body_close(r);
+    else
+        cgi_request_cancel(r);
 }
 
 static void await_room(struct cgi_request *r)
@@ -54,7 +63,7 @@ void cgi_body_flush(struct cgi_request *r)
         struct iovec piece = {r->body.data + r->body.start, r->body.len};
         ssize_t n = write_input(r, &piece, 1);
         if (n < 0) {
-            cgi_body_close(r);
+            stop(r, (int)n);
             return;
         }
         if (n == 0) {
@@ -76,7 +85,7 @@ void cgi_body_push(struct cgi_request *r)
     if (r->state == CGI_RUNS && r->body.len == 0 && gather->bytes > 0) {
         ssize_t n = write_input(r, gather->piece, gather->count);
         if (n < 0) {
-            cgi_body_close(r);
+            stop(r, (int)n);
             return;
         }
         taken = (size_t)n;
