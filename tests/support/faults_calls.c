@@ -258,8 +258,6 @@ MESSAGE(recvmsg, struct msghdr)
 CALL(pid_t, -1, fork, (void), ())
 CALL(int, -1, execve, (const char *path, char *const *arguments, char *const *variables),
      (path, arguments, variables))
-CALL(pid_t, -1, waitpid, (pid_t pid, int *status, int options), (pid, status, options))
-CALL(int, -1, waitid, (idtype_t type, id_t id, siginfo_t *info, int options), (type, id, info, options))
 CALL(int, -1, kill, (pid_t pid, int number), (pid, number))
 CALL(int, -1, chdir, (const char *path), (path))
 CALL(pid_t, -1, setsid, (void), ())
@@ -269,6 +267,19 @@ CALL(int, -1, setuid, (uid_t user), (user))
 CALL(int, -1, setgroups, (size_t count, const gid_t *list), (count, list))
 CALL(int, -1, setresuid, (uid_t real, uid_t effective, uid_t saved), (real, effective, saved))
 CALL(int, -1, setresgid, (gid_t real, gid_t effective, gid_t saved), (real, effective, saved))
+
+/* One that does not wait is not interrupted. */
+pid_t waitpid(pid_t pid, int *status, int options)
+{
+    NEXT(pid_t, waitpid, (pid_t, int *, int));
+    return !(options & WNOHANG) && fault_fails(NUMBER_waitpid, CALLER) ? -1 : next(pid, status, options);
+}
+
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    NEXT(int, waitid, (idtype_t, id_t, siginfo_t *, int));
+    return !(options & WNOHANG) && fault_fails(NUMBER_waitid, CALLER) ? -1 : next(type, id, info, options);
+}
 
 #if defined(__x86_64__)
 /* It returns twice to its caller, so nothing of ours may be on the stack when the true one is entered. */

@@ -7,17 +7,19 @@ memory when the shim ends.
 
 import errno as E
 import os
+import signal
 import tempfile
 import time
 
 from faults import ALWAYS, Faults
 from fcgi import Client, Closed, request
-from relay import PLAIN, POST, change
-from shim import Shim, cpu_seconds, fd_count, wait_for
+from relay import PLAIN
+from shim import Shim, accepts, cpu_seconds, fd_count, wait_for
 
 MEMORY, NUMBERS = (E.ENOMEM,), (E.EMFILE, E.ENFILE)
 
-# What each call can fail with, as its manual page says. 0 in front: libuv's, too.
+# What each call can fail with, as its manual page says. Left out are kill (of a child that is not reaped it cannot
+# fail), close and epoll_wait's errors that mean a mistake of the program.
 ERRORS = {
     **dict.fromkeys(("malloc", "calloc", "realloc", "reallocarray", "strdup", "strndup", "vasprintf",
                      "open_memstream"), MEMORY),
@@ -42,8 +44,9 @@ ERRORS = {
     "splice": (E.EPIPE, E.EINTR, E.EAGAIN, E.ECONNRESET, E.ENOMEM, E.EINVAL),
     "poll": (E.EINTR, E.ENOMEM), "epoll_wait": (E.EINTR,), "epoll_ctl": (E.ENOMEM, E.ENOSPC),
     **dict.fromkeys(("fork", "vfork"), (E.EAGAIN, E.ENOMEM)),
-    "execve": (E.ENOMEM, E.EAGAIN, E.EACCES, E.ENOENT, E.ETXTBSY), "waitpid": (E.EINTR,), "waitid": (E.EINTR,),
-    "kill": (E.EPERM, E.ESRCH), "chdir": (E.ENOENT, E.EACCES), "setsid": (E.EPERM,), "prctl": (E.EPERM, E.ENOSYS),
+    "execve": (E.ENOMEM, E.EAGAIN, E.EACCES, E.ENOENT, E.ETXTBSY),
+    "waitpid": (E.EINTR,), "waitid": (E.EINTR,),  # only where they wait
+    "chdir": (E.ENOENT, E.EACCES), "setsid": (E.EPERM,), "prctl": (E.EPERM, E.ENOSYS),
     **dict.fromkeys(("getrlimit", "setrlimit"), (E.EPERM,)),
     **dict.fromkeys(("setuid", "setgroups", "setresuid", "setresgid"), (E.EAGAIN, E.EPERM)),
     "pidfd_open": (E.EMFILE, E.ENFILE, E.ENOMEM, E.ENOSYS), "close_range": (E.ENOSYS,),
@@ -56,7 +59,10 @@ ERRORS = {
 # What moves bytes, and may move fewer.
 MOVES = ("recv", "recvmsg", "send", "sendmsg", "read", "readv", "write", "writev", "pread", "pwrite", "splice")
 
-LIMITS = "send_timeout = 1s\nread_timeout = 1s\nqueue_timeout = 1s\n"
+# Those that fail for a while in every run, and not only in the whole one.
+OUTAGES = ("accept4", "socket", "calloc", "epoll_ctl", "vfork", "write")
+
+LIMITS = "send_timeout = 300ms\nread_timeout = 300ms\nqueue_timeout = 1s\n"
 HEADER = "[limits]\nheader_timeout = 1s\n"
 
 
@@ -107,7 +113,8 @@ class Scenario:
         self.faults = Faults()
         self.shim = None
         self.descriptors = None
-        self.faulty = False  # a fault may come
+        self.faulty = ""  # the call that may fail
+        self.reached = 0  # faults that were met
 
     @property
     def address(self):
@@ -144,7 +151,7 @@ class Scenario:
     def resume(self):
         """Until all is well again."""
         seen = []
-        self.faulty = False
+        self.faulty = ""
 
         def well():
             seen[:] = self.traffic()
@@ -155,24 +162,60 @@ class Scenario:
     def once(self, name, **fault):
         """One fault: what is wrong after it, or None."""
         used = cpu_seconds(self.shim.pid)
-        self.faulty = True
+        self.faulty = name
         try:
             with self.faults.fail(name, **fault):
                 self.traffic()
-            hits = self.faults.hits(name)
-            if hits == 0:
-                return None
-            if not self.shim.running():
-                return "it ended with status %s" % self.shim.process.returncode
-            self.resume()
-            wait_for(lambda: fd_count(self.shim.pid) <= self.descriptors, 5, "%d descriptors, not %d" % (
-                self.descriptors, fd_count(self.shim.pid)))
-            used = cpu_seconds(self.shim.pid) - used
-            return "%.2f s of processor time" % used if used > 0.5 else None
+            if self.faults.hits(name) == 0:
+                return None  # this run had fewer calls
+            self.reached += 1
+            text = self.settle()
+            used = cpu_seconds(self.shim.pid) - used if text is None else 0
+            return "%.2f s of processor time" % used if used > 0.5 else text
         except (AssertionError, OSError) as error:
-            if not self.shim.running():
-                return "it ended with status %s" % self.shim.process.returncode
-            return "%s: %s" % (type(error).__name__, str(error).splitlines()[0][:300] if str(error) else "")
+            return self.describe(error)
+
+    def outage(self, name, error):
+        """It fails for a while, whoever calls: what is wrong, or None."""
+        try:
+            with self.faults.fail(name, error=error, times=ALWAYS), Client(self.address) as client:
+                used = self.endure(client)
+                self.reached += self.faults.hits(name) > 0
+                self.faults.clear(name)
+                if used > 0.3:
+                    return "it spins: %.2f s of processor time" % used
+                try:
+                    judge(client.read_response(timeout=5), None)
+                except (Closed, ConnectionError):
+                    pass
+            return self.settle()
+        except (AssertionError, OSError) as error:
+            return self.describe(error)
+
+    def endure(self, client):
+        """A request while the fault lasts; the processor time of a good while."""
+        began, used = time.monotonic(), cpu_seconds(self.shim.pid)
+        try:
+            client.send(request(PLAIN))
+        except ConnectionError:
+            pass  # closed at once
+        client.is_quiet(0.4)
+        time.sleep(max(0, 0.4 - (time.monotonic() - began)))  # this long, whatever comes
+        return cpu_seconds(self.shim.pid) - used
+
+    def settle(self):
+        """After a fault: what is wrong, or None."""
+        if not self.shim.running():
+            return "it ended with status %s" % self.shim.process.returncode
+        self.resume()
+        wait_for(lambda: fd_count(self.shim.pid) <= self.descriptors, 5, "%d descriptors, not %d" % (
+            self.descriptors, fd_count(self.shim.pid)))
+        return None
+
+    def describe(self, error):
+        if not self.shim.running():
+            return "it ended with status %s" % self.shim.process.returncode
+        return "%s: %s" % (type(error).__name__, (str(error).splitlines() or [""])[0][:300])
 
     def end(self):
         """What is wrong at the end, or None."""
@@ -192,17 +235,77 @@ class Scenario:
         return {name: n - before.get(name, 0) for name, n in self.faults.calls().items() if n > before.get(name, 0)}
 
 
+class Start(Scenario):
+    """What fails is the start: it ends with a message, or serves."""
+
+    ready = "info: ready: "
+    name = ""  # the call that may fail
+
+    def start(self):
+        pass
+
+    def end(self):
+        return None
+
+    def is_ready(self):
+        """It says so, unless it is the saying that fails."""
+        return self.ready in self.shim.log() or (
+            time.monotonic() > self.began + 1 and accepts(self.address))
+
+    def serve(self):
+        """Starts, serves and ends; what is wrong, or None."""
+        self.began = time.monotonic()
+        self.launch(ready=False)
+        try:
+            wait_for(lambda: not self.shim.running() or self.is_ready(), 10, "the start")
+            if self.shim.running():
+                self.resume()
+                return super().end()
+        except (AssertionError, OSError) as error:
+            if self.shim.running():
+                return self.describe(error) + "\n" + str(error)[:3000]
+        finally:
+            self.directory.cleanup()
+        return self.judge_exit()
+
+    def judge_exit(self):
+        """libuv gives up by abort() where it cannot have what it begins with."""
+        try:
+            status = self.shim.wait_exit()
+        except AssertionError as error:
+            return str(error)[:6000]
+        if status == -signal.SIGABRT and self.name.startswith("uv:"):
+            return None
+        return None if status == 1 and "error: " in self.shim.log() else "exit status %s" % status
+
+    def once(self, name, **fault):
+        self.name = name
+        with self.faults.fail(name, **fault):
+            text = self.serve()
+        self.reached += self.faults.hits(name) > 0
+        self.shim.kill()
+        return text
+
+    outage = None
+
+    def counts(self):
+        before = self.faults.calls()
+        text = self.serve()
+        assert text is None, text
+        return {name: n - before.get(name, 0) for name, n in self.faults.calls().items() if n > before.get(name, 0)}
+
+
 def points(count, whole):
     """Which of so many calls fail: all, or the first, one in the middle and the last."""
     return range(1, count + 1) if whole else sorted({1, (count + 1) // 2, count})
 
 
 class Sweep:
-    """Runs one scenario with all its faults; .wrong says what was found, .done how many faults there were."""
+    """Runs one scenario with all its faults; .wrong says what was found."""
 
     def __init__(self, scenario, whole, report=None):
         self.scenario, self.whole, self.report = scenario, whole, report
-        self.wrong, self.done, self.counts = [], 0, {}
+        self.wrong, self.counts = [], {}
 
     def note(self, name, fault, text):
         where = "%s: %s %s at 0x%x: %s" % (type(self.scenario).__name__, name, fault,
@@ -212,8 +315,9 @@ class Sweep:
             self.report(where)
 
     def one(self, name, **fault):
-        text = self.scenario.once(name, **fault)
-        self.done += 1
+        self.tell(name, fault, self.scenario.once(name, **fault))
+
+    def tell(self, name, fault, text):
         if text is None:
             return
         self.note(name, fault, text + "\n" + self.scenario.shim.log()[-600:])
@@ -226,6 +330,14 @@ class Sweep:
         self.scenario.start()
 
     def run(self):
+        try:
+            return self.run_all()
+        finally:
+            if self.scenario.shim:
+                self.scenario.shim.kill()
+            self.scenario.faults.close()
+
+    def run_all(self):
         self.scenario.start()
         self.counts = self.scenario.counts()
         for name, count in sorted(self.counts.items()):
@@ -233,6 +345,9 @@ class Sweep:
             for error in errors if self.whole else errors[:1]:
                 for n in points(count, self.whole):
                     self.one(name, error=error, first=n)
+            lasting = [error for error in errors if error not in (E.EINTR, E.EAGAIN)]
+            for error in lasting[:1] if self.scenario.outage and (self.whole or name in OUTAGES) else ():
+                self.tell(name, {"error": error, "times": ALWAYS}, self.scenario.outage(name, error))
             if self.whole and errors:
                 self.leaks(name)
         for name in MOVES:
