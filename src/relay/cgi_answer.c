@@ -244,7 +244,11 @@ static bool pass_output(struct cgi_request *r)
         r->output.readable = false;
         return false;
     }
-    if (n <= 0) {
+    if (n < 0) {
+        cgi_request_cancel(r); /* what is missing must not look like the end */
+        return false;
+    }
+    if (n == 0) {
         poller_close_fd(r->cgi->poller, &r->output);
         return false;
     }
