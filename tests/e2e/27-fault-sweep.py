@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Each system call that can fail does, at each place where it is made: see tests/support/faultsweep.py.
 
-REALIP_FAULTS=all has every call of every scenario fail with every error, and takes some five minutes; without it, the
-first, one in the middle and the last with one error. REALIP_SCENARIOS names some of them.
+REALIP_FAULTS=all has every call of every scenario fail with every error, and takes some five minutes; without it, a few
+of each kind do, with one error. REALIP_SCENARIOS names some of them.
 """
 
 import concurrent.futures

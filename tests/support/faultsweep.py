@@ -14,7 +14,7 @@ import time
 from faults import ALWAYS, Faults
 from fcgi import Client, Closed, request
 from relay import PLAIN
-from shim import Shim, accepts, cpu_seconds, fd_count, is_sanitized, wait_for
+from shim import Shim, accepts, cpu_seconds, fd_count, wait_for
 
 MEMORY, NUMBERS = (E.ENOMEM,), (E.EMFILE, E.ENFILE)
 
@@ -178,6 +178,11 @@ class Scenario:
         except (AssertionError, OSError) as error:
             return self.describe(error)
 
+    @staticmethod
+    def sample(count):
+        """Which of so many calls fail in every run, and not only in the whole one."""
+        return sorted({1, count})
+
     def outage(self, name, error):
         """It fails for a while, whoever calls: what is wrong, or None."""
         try:
@@ -289,6 +294,10 @@ class Start(Scenario):
         self.shim.kill()
         return text
 
+    @staticmethod
+    def sample(count):
+        return ((count + 1) // 2,)
+
     outage = None
 
     def counts(self):
@@ -296,13 +305,6 @@ class Start(Scenario):
         text = self.serve()
         assert text is None, text
         return {name: n - before.get(name, 0) for name, n in self.faults.calls().items() if n > before.get(name, 0)}
-
-
-def points(count, whole):
-    """Which of so many calls fail: all, or the first, one in the middle and the last; the sanitizers' build is slow."""
-    if whole:
-        return range(1, count + 1)
-    return sorted({1, count} if is_sanitized() else {1, (count + 1) // 2, count})
 
 
 class Sweep:
@@ -348,7 +350,7 @@ class Sweep:
         for name, count in sorted(self.counts.items()):
             errors = [error for error in ERRORS.get(name, ()) if (name, error) not in self.scenario.impossible]
             for error in errors if self.whole else errors[:1]:
-                for n in points(count, self.whole):
+                for n in range(1, count + 1) if self.whole else self.scenario.sample(count):
                     self.one(name, error=error, first=n)
             lasting = [error for error in errors if error not in (E.EINTR, E.EAGAIN)]
             for error in lasting[:1] if self.scenario.outage and (self.whole or name in OUTAGES) else ():
@@ -357,7 +359,7 @@ class Sweep:
                 self.leaks(name)
         for name in MOVES:
             if name in self.counts:
-                for most in range(1, 41) if self.whole else (1, 9):
+                for most in range(1, 41) if self.whole else (9,):
                     self.one(name, most=most, times=ALWAYS)
         text = self.scenario.end()
         if text:
