@@ -15,6 +15,7 @@
 
 enum deadline_kind {
     DEADLINE_HEADER,   /* a front inside a request's parameters */
+    DEADLINE_FIRST,    /* a front that has yet to send its first request, while the relay stops */
     DEADLINE_WATCH,    /* a front that is not looked at, for its answer should come at once */
     DEADLINE_LINGER,   /* a front that is drained before it is closed */
     DEADLINE_QUEUE,    /* a request that waits for an application connection */

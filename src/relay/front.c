@@ -48,7 +48,7 @@ static bool may_read(const struct front *f)
 
 void front_stop_header(struct front *f)
 {
-    if (!deadline_runs(&f->deadline, DEADLINE_HEADER))
+    if (!deadline_runs(&f->deadline, DEADLINE_HEADER) && !deadline_runs(&f->deadline, DEADLINE_FIRST))
         return;
     deadline_stop(&f->deadline);
     /* Replies sent meanwhile may still wait for the web server to read them. */
@@ -70,7 +70,7 @@ static void watch_the_header(struct front *f)
         return;
     }
     uint64_t now = uv_now(relay->loop);
-    if (!f->deadline.next)
+    if (!f->deadline.next || deadline_runs(&f->deadline, DEADLINE_FIRST))
         f->header_since = now;
     else if (!running || now - f->header_since >= 3 * relay->config->header_timeout_ms)
         return;
@@ -201,11 +201,20 @@ static bool pass_on(struct front *f)
     return rc != -EAGAIN && rc != -ENOBUFS && rc != -ETOOMANYREFS;
 }
 
+/* Nothing is owed to it. Who has just connected, though, has come to ask. */
 static void end_if_stopping(struct front *f)
 {
-    if (f->relay->stopping && f->state == FRONT_IDLE && scanner_at_boundary(&f->scanner) &&
-        stream_is_written(&f->stream) && (f->relay->successor < 0 || pass_on(f)))
+    if (!f->relay->stopping || f->state != FRONT_IDLE || !scanner_at_boundary(&f->scanner) ||
+        !stream_is_written(&f->stream))
+        return;
+    if (f->relay->successor >= 0) {
+        if (pass_on(f))
+            front_end(f);
+    } else if (f->kept) {
         front_end(f);
+    } else if (!f->deadline.next) {
+        deadline_start(&f->relay->deadlines, &f->deadline, DEADLINE_FIRST);
+    }
 }
 
 static void on_settled(struct stream *stream, int error)

@@ -44,7 +44,7 @@ struct front {
     struct stream stream;
     struct relay *relay;
     struct front *previous, *next;
-    struct deadline deadline; /* HEADER, FRONT, WATCH or LINGER */
+    struct deadline deadline; /* HEADER, FIRST, FRONT, WATCH or LINGER */
     union {
         uint64_t header_since; /* loop time in ms at which HEADER was first started */
         uint64_t began;        /* poller_clock when the request was complete, from FRONT_BODY on */
@@ -91,7 +91,7 @@ void front_break_off(struct front *front);
 /* The relay drains: goes to its successor now if no answer is owed, else afterwards. */
 void front_pass(struct front *front);
 
-/* The relay stops: ends now if no answer is owed, else afterwards. */
+/* The relay stops: ends now if no answer is owed and none is about to be asked for, else afterwards. */
 void front_stop(struct front *front);
 
 /* No more parameters are waited for. */

@@ -14,6 +14,9 @@
 /* How long a front that has sent its whole request is not looked at, in ms: so much later is noticed that
  * nobody waits for the answer any more. */
 #define WATCH_MS 20
+/* How long a front that has never asked for anything may still do so when the relay stops, in ms: its web
+ * server has connected and is about to send, which takes a moment on a busy machine. */
+#define FIRST_MS 2000
 /* How long a front that we answered early may take to notice, in ms. */
 #define LINGER_MS 5000
 /* Between two tries on an application whose backlog is full. */
@@ -41,6 +44,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
     count_expired(CONTAINER(deadlines, struct relay, deadlines), deadline->kind);
     switch (deadline->kind) {
     case DEADLINE_HEADER:
+    case DEADLINE_FIRST:
     case DEADLINE_WATCH:
     case DEADLINE_LINGER:
     case DEADLINE_FRONT:
@@ -73,6 +77,7 @@ static void on_expired(struct deadlines *deadlines, struct deadline *deadline)
 void relay_set_durations(uint64_t *lasts, const struct config *config)
 {
     lasts[DEADLINE_HEADER] = config->header_timeout_ms;
+    lasts[DEADLINE_FIRST] = FIRST_MS;
     lasts[DEADLINE_WATCH] = WATCH_MS;
     lasts[DEADLINE_LINGER] = LINGER_MS;
     lasts[DEADLINE_QUEUE] = config->upstream.queue_timeout_ms;

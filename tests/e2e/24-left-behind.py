@@ -10,6 +10,7 @@ import unittest
 import fcgi
 from fcgi import ABORT, END, PARAMS, STDIN, begin, pairs, record, request
 from relay import PLAIN, POST, RelayTest
+from shim import fd_count
 
 HEAD = begin(keep=True) + record(PARAMS, pairs(POST)) + record(PARAMS)
 
@@ -89,6 +90,23 @@ class Stopping(RelayTest):
         client.send(asked[5:])
         self.assertEqual(client.read_record().content, pairs([("FCGI_MPXS_CONNS", "0")]))
         client.read_eof(10)
+        self.assertEqual(self.shim.wait_exit(10), 0)
+
+    def test_front_that_has_connected_and_not_yet_asked(self):
+        """Its web server was about to send: nginx answers 502 where its first request finds a closed connection."""
+        self.start()
+        before = fd_count(self.shim.pid)
+        client, silent = self.client(), self.client()
+        self.wait(lambda: fd_count(self.shim.pid) == before + 2, what="the shim to accept")
+        self.shim.signal(signal.SIGTERM)
+        self.shim.wait_log("TERM: no new requests")
+        whole = request(PLAIN, b"first", keep=True)
+        client.send(whole[:5])
+        client.wait_sent()
+        client.send(whole[5:])
+        self.assert_answer(client.read_response(), b"first")
+        client.read_eof(10)
+        silent.read_eof(10)
         self.assertEqual(self.shim.wait_exit(10), 0)
 
 
