@@ -36,6 +36,22 @@ void deadlines_change(struct deadlines *deadlines, enum deadline_kind kind, uint
     }
 }
 
+static void delay_list(struct deadline *list, uint64_t by)
+{
+    for (struct deadline *deadline = list->next; deadline != list; deadline = deadline->next)
+        deadline->at += by;
+}
+
+void deadlines_delay(struct deadlines *deadlines, uint64_t by)
+{
+    for (int i = 0; i < DEADLINE_KINDS; i++) {
+        delay_list(&deadlines->older[i], by);
+        delay_list(&deadlines->lists[i], by);
+    }
+    if (deadlines->next > 0)
+        deadlines->next += by;
+}
+
 void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum deadline_kind kind)
 {
     deadline_stop(deadline);

@@ -69,6 +69,9 @@ int deadlines_timeout(const struct deadlines *deadlines);
  */
 void deadlines_expire(struct deadlines *deadlines, uint64_t now);
 
+/* All that run end so many ms later. */
+void deadlines_delay(struct deadlines *deadlines, uint64_t by);
+
 /* Starts it, or starts it anew. */
 void deadline_start(struct deadlines *deadlines, struct deadline *deadline, enum deadline_kind kind);
 

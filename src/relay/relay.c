@@ -24,6 +24,9 @@
 /* How long a listener rests when descriptors or memory are short. */
 #define REST_MS 200
 
+/* No turn takes so long, in ms, by what it has to do. */
+#define STANDSTILL_MS 200
+
 #define CONTAINER(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
 /* The other kinds are no limits that anybody set. */
@@ -138,6 +141,20 @@ int relay_open(struct relay *relay, uv_loop_t *loop, const struct config *config
 }
 
 /*
+ * Whoever was dealt with in this turn was given time from its beginning. If the process has stood still since
+ * then (a paused container, no processor to be had), that is over before anybody could do anything.
+ */
+static void allow_for_standstill(struct relay *relay)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    uint64_t ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    uint64_t began = relay->poller.waited;
+    if (ms > began + STANDSTILL_MS)
+        deadlines_delay(&relay->deadlines, ms - began);
+}
+
+/*
  * A turn of a busy relay may leave sockets for the next one, and time limits are about what all of them did:
  * `looked` counts the sockets handled since `since`, when something was found to be due.
  */
@@ -151,6 +168,7 @@ void relay_run(struct relay *relay)
         bool all = poller_turn(poller, deadlines_timeout(deadlines));
         if (relay->metrics->count > 1)
             relay_publish(relay);
+        allow_for_standstill(relay);
         if (deadlines_timeout(deadlines) != 0)
             continue;
         if (since == 0)

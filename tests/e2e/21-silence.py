@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""A web server that falls silent in the middle of a body does not hold an application connection for ever."""
+"""A web server that falls silent in the middle of a body does not hold an application connection for ever; and when it
+is the shim that does nothing, nobody has been silent."""
 
 import time
 import unittest
 
 import fcgi
 from fcgi import PARAMS, STDIN, begin, pairs, record
+from faults import Faults, STOPS
 from relay import PLAIN, RelayTest
 
 HEAD = begin(keep=True) + record(PARAMS, pairs(PLAIN)) + record(PARAMS)
@@ -30,6 +32,26 @@ class Silence(RelayTest):
             client.send(record(STDIN, piece))
         client.send(record(STDIN))
         self.assert_answer(client.read_response(), b"".join(pieces))
+
+
+class StandStill(RelayTest):
+    def test_time_in_which_the_process_stood_still_counts_for_nobody(self):
+        """Whether it stops before it asks the application, or before it waits for the answer."""
+        for call in ("connect", "send"):
+            faults = Faults()
+            self.addCleanup(faults.close)
+            self.start(fcgi.echo, upstream="read_timeout = 1s\n", env=faults.env)
+            client = self.client()
+            faults.set(call, STOPS)
+            client.send(fcgi.request(PLAIN, b"asked"))
+            self.wait(lambda: self.shim.state() == "T", what="the shim to stop")
+            time.sleep(1.5)  # longer than the limit
+            other = self.client()
+            other.send(fcgi.request(PLAIN, b"next"))  # something to be done at once
+            self.shim.thaw()
+            self.assert_answer(client.read_response(), b"asked")
+            self.assert_answer(other.read_response(), b"next")
+            self.assertEqual(faults.hits(call), 1)
 
 
 if __name__ == "__main__":

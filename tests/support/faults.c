@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <link.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,7 +116,10 @@ static const struct fault *find(int number, const void *caller)
         return NULL;
     fault->where = address - (uv ? libuv.base : program.base);
     __atomic_add_fetch(&fault->hits, 1, __ATOMIC_SEQ_CST);
-    return fault;
+    if (fault->error != FAULT_STOPS)
+        return fault;
+    raise(SIGSTOP);
+    return NULL;
 }
 
 bool fault_fails(int number, const void *caller)

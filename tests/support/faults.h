@@ -21,10 +21,13 @@ struct fault {
     uint64_t first; /* the call, from 1 on, that fails first */
     uint64_t times; /* how many fail; 0: none */
     uint64_t most;  /* bytes that such a call moves at most; 0: it fails with 'error' */
-    int64_t error;  /* errno, or what the function returns instead */
+    int64_t error;  /* errno, or what the function returns instead; or FAULT_STOPS */
     uint64_t hits;  /* how many have failed or were cut short */
     uint64_t where; /* the last one's caller, as an address in its file */
 };
+
+/* The process stands still (SIGSTOP) and then makes the call as if nothing had been. */
+#define FAULT_STOPS (-1)
 
 /* Who calls. */
 enum { CALLER_PROGRAM, CALLER_LIBUV, CALLERS };

@@ -19,6 +19,7 @@ LIBRARY = os.path.join(os.path.dirname(os.environ["FCGI_TEST_APP"]), "libfcgi-te
 HEAD, FAULT = struct.Struct("q"), struct.Struct("QQQQqQQ")
 CALLERS = ("", "uv:")
 ALWAYS = 1 << 62
+STOPS = -1  # instead of an errno: the process stands still, and then makes the call
 
 
 def _names():
