@@ -63,6 +63,7 @@ static int wait_for_events(struct poller *poller, int timeout)
         timeout = 0;
     else if (libuv >= 0 && (timeout < 0 || libuv < timeout))
         timeout = libuv;
+    poller->asked = uv_now(poller->loop);
     int n = epoll_wait(poller->epoll, poller->events, POLLER_BATCH, timeout);
     uv_update_time(poller->loop);
     poller->waited = uv_now(poller->loop);

@@ -49,7 +49,8 @@ struct poller {
     struct watch libuv;  /* the loop's own descriptor */
     bool libuv_ready;    /* has something to say */
     size_t watches;      /* in the set */
-    uint64_t waited;     /* the loop's time at the end of the last wait, in ms */
+    uint64_t asked;      /* the loop's time before the last wait, in ms: what came until then is told by it */
+    uint64_t waited;     /* and at its end */
     uint64_t clock;      /* of poller_clock in this turn, 0: nobody has asked */
     struct watch *again; /* to be called in the next round */
     struct watch *turn;  /* to be called in this one */

@@ -177,7 +177,7 @@ void relay_run(struct relay *relay)
             looked += POLLER_BATCH;
         if (!all && looked < poller->watches)
             continue;
-        deadlines_expire(deadlines, all ? poller->waited : since);
+        deadlines_expire(deadlines, all ? poller->asked : since);
         looked = since = 0;
     }
 }

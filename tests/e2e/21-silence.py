@@ -2,12 +2,13 @@
 """A web server that falls silent in the middle of a body does not hold an application connection for ever; and when it
 is the shim that does nothing, nobody has been silent."""
 
+import threading
 import time
 import unittest
 
 import fcgi
 from fcgi import PARAMS, STDIN, begin, pairs, record
-from faults import Faults, STOPS
+from faults import Faults, STOPS, STOPS_BEHIND
 from relay import PLAIN, RelayTest
 
 HEAD = begin(keep=True) + record(PARAMS, pairs(PLAIN)) + record(PARAMS)
@@ -52,6 +53,32 @@ class StandStill(RelayTest):
             self.assert_answer(client.read_response(), b"asked")
             self.assert_answer(other.read_response(), b"next")
             self.assertEqual(faults.hits(call), 1)
+
+    def test_answers_that_came_meanwhile_count(self):
+        """It stops with one event in hand; when it goes on, the answer that it has not been told of is due."""
+        faults, asked, go_on = Faults(), threading.Event(), threading.Event()
+
+        def script(connection):
+            connection.read_request()
+            if connection.current.get("SLOW"):
+                asked.set()
+                go_on.wait(fcgi.PATIENCE)
+            connection.reply(b"an answer")
+
+        self.addCleanup(faults.close)
+        self.start(script, upstream="read_timeout = 1s\n", env=faults.env)
+        slow, quick = self.client(), self.client()
+        slow.send(fcgi.request(PLAIN + [("SLOW", "1")]))
+        asked.wait(fcgi.PATIENCE)
+        faults.set("epoll_wait", STOPS_BEHIND)  # the one behind that which brings the request: the quick answer's
+        quick.send(fcgi.request(PLAIN))
+        self.wait(lambda: self.shim.state() == "T", what="the shim to stop")
+        go_on.set()
+        self.wait(lambda: self.app.errors or len(self.app.connections) == 2)
+        time.sleep(1.5)  # longer than the limit
+        self.shim.thaw()
+        self.assert_answer(slow.read_response(), b"an answer")
+        self.assert_answer(quick.read_response(), b"an answer")
 
 
 if __name__ == "__main__":

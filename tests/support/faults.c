@@ -102,6 +102,15 @@ void fault_arm_again(int fd)
 
 /* ---- shall it fail? ---- */
 
+static bool behind;
+
+bool fault_stops_behind(void)
+{
+    bool stops = behind;
+    behind = false;
+    return stops;
+}
+
 /* Counts the call. The fault, if it is one. */
 static const struct fault *find(int number, const void *caller)
 {
@@ -116,10 +125,10 @@ static const struct fault *find(int number, const void *caller)
         return NULL;
     fault->where = address - (uv ? libuv.base : program.base);
     __atomic_add_fetch(&fault->hits, 1, __ATOMIC_SEQ_CST);
-    if (fault->error != FAULT_STOPS)
-        return fault;
-    raise(SIGSTOP);
-    return NULL;
+    if (fault->error == FAULT_STOPS)
+        raise(SIGSTOP);
+    behind = fault->error == FAULT_STOPS_BEHIND;
+    return fault->error == FAULT_STOPS || behind ? NULL : fault;
 }
 
 bool fault_fails(int number, const void *caller)

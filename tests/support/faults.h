@@ -21,13 +21,15 @@ struct fault {
     uint64_t first; /* the call, from 1 on, that fails first */
     uint64_t times; /* how many fail; 0: none */
     uint64_t most;  /* bytes that such a call moves at most; 0: it fails with 'error' */
-    int64_t error;  /* errno, or what the function returns instead; or FAULT_STOPS */
+    int64_t error;  /* errno, or what the function returns instead; or FAULT_STOPS... */
     uint64_t hits;  /* how many have failed or were cut short */
     uint64_t where; /* the last one's caller, as an address in its file */
 };
 
 /* The process stands still (SIGSTOP) and then makes the call as if nothing had been. */
 #define FAULT_STOPS (-1)
+/* epoll_wait alone: the process makes the call and then stands still. */
+#define FAULT_STOPS_BEHIND (-2)
 
 /* Who calls. */
 enum { CALLER_PROGRAM, CALLER_LIBUV, CALLERS };
@@ -65,6 +67,9 @@ bool fault_fails(int number, const void *caller);
 
 /* The same for one that moves bytes; or makes them fewer. */
 bool fault_fails_or_cuts(int number, const void *caller, int fd, size_t *size);
+
+/* Of the call that has just been made: shall the process stand still behind it? Says so once. */
+bool fault_stops_behind(void);
 
 /* What an epoll set was told of a descriptor. */
 void fault_note_edge(int set, int operation, int fd, const struct epoll_event *event);

@@ -20,6 +20,7 @@ HEAD, FAULT = struct.Struct("q"), struct.Struct("QQQQqQQ")
 CALLERS = ("", "uv:")
 ALWAYS = 1 << 62
 STOPS = -1  # instead of an errno: the process stands still, and then makes the call
+STOPS_BEHIND = -2  # the other way round; epoll_wait alone
 
 
 def _names():

@@ -148,8 +148,17 @@ int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
     return rc;
 }
 
-CALL(int, -1, epoll_wait, (int set, struct epoll_event *events, int count, int timeout),
-     (set, events, count, timeout))
+int epoll_wait(int set, struct epoll_event *events, int count, int timeout)
+{
+    NEXT(int, epoll_wait, (int, struct epoll_event *, int, int));
+    if (fault_fails(NUMBER_epoll_wait, CALLER))
+        return -1;
+    int n = next(set, events, count, timeout);
+    if (fault_stops_behind())
+        raise(SIGSTOP);
+    return n;
+}
+
 CALL(int, -1, epoll_pwait,
      (int set, struct epoll_event *events, int count, int timeout, const sigset_t *mask),
      (set, events, count, timeout, mask))
