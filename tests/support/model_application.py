@@ -45,16 +45,24 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
         self.sock = transport.get_extra_info("socket")
+        self.peer = transport.get_extra_info("peername")  # None if it has gone already
         self.change = asyncio.Event()
         self.application.note_open(self)
 
     def connection_lost(self, error):
         self.gone = True
+        self.release()
         self.application.open.discard(self)
         self.change.set()
 
+    def release(self):
+        if self.exchange:
+            self.exchange.released = True
+
     def close(self, reset=False):
         self.application.open.discard(self)
+        if self.exchange:
+            self.exchange.left = True
         if reset:
             self.transport.abort()
         else:
@@ -78,6 +86,7 @@ class Upstream(asyncio.Protocol):
     def take(self, one):
         if one.type == BEGIN:
             self.ledger.hold("c", not self.running, self.token(), "a next request before the end of this one")
+            self.release()
             self.exchange, self.id, self.keep, self.running = None, one.id, bool(one.content[2] & KEEP_CONN), True
             self.params, self.body, self.whole = b"", 0, False
         elif not self.ledger.hold("c", one.id == self.id, self.token(), "a record of no request: %r", one):
@@ -104,6 +113,8 @@ class Upstream(asyncio.Protocol):
         most = 2 if exchange.repeatable and exchange.came_kept else 1
         self.ledger.hold("f", exchange.arrivals <= most, exchange.token, "arrived %d times; was the first connection a "
                          "kept one: %s", exchange.arrivals, exchange.came_kept)
+        self.ledger.hold("f", exchange.arrivals == 1 or exchange.left, exchange.token, "arrived again, and the "
+                         "application had not closed the connection on which it had it")
         exchange.came_kept = self.served > 0
         self.served += 1
         self.ledger.hold("d", exchange.sent_params, exchange.token, "its parameters were never sent to their end")
@@ -120,7 +131,7 @@ class Upstream(asyncio.Protocol):
         self.body += len(content)
         if not content:
             self.whole = True
-            fine = exchange.sent_all and self.body == len(exchange.body)
+            fine = exchange.sent_all and not exchange.ended_early and self.body == len(exchange.body)
             self.ledger.hold("d", fine, exchange.token, "came to its end with %d bytes of its body", self.body)
 
     async def body_came(self):
@@ -134,12 +145,14 @@ class Upstream(asyncio.Protocol):
     async def write(self, data, cuts, ended=None, tail=b""):
         """In pieces; false if the shim has gone. ended() is called just before the last byte goes, together with tail:
         a moment later a next request may be running."""
+        exchange = self.exchange
         for start, stop, pause in pieces(data, cuts):
             if self.transport.is_closing():
                 return False
             last = stop == len(data)
             if last and ended:
                 ended()
+            exchange.said += stop - start
             self.transport.write(data[start:stop] + (tail if last else b""))
             if pause:
                 await asyncio.sleep(pause)
@@ -156,6 +169,12 @@ class Upstream(asyncio.Protocol):
             return False
         return await self.answer(exchange)
 
+    def note_end(self, exchange):
+        """The last byte of its END_REQUEST goes out now."""
+        last = exchange.end_record(self.id)
+        exchange.ended = int.from_bytes(last[8:12], "big"), last[12]
+        self.running = False
+
     act_empty = act_late_error = act_whole
 
     async def answer(self, exchange):
@@ -164,14 +183,10 @@ class Upstream(asyncio.Protocol):
             whole = (record(GET_VALUES_RESULT, b"", 0) + record(STDOUT, b"of a stranger", self.id ^ 1, 3) + whole
                      + record(99, b"?", self.id) + end(self.id ^ 3))
         id, last, then = self.id, exchange.end_record(self.id), exchange.then
-
-        def ended():
-            exchange.ended = int.from_bytes(last[8:12], "big"), last[12]
-            self.running = False
         tail = record(STDOUT, b"behind the end of " + exchange.token.encode(), id) if then == "trailing" else b""
         if then == "close_at_next":
             self.doomed = True
-        if not await self.write(whole + last, exchange.act_cuts, ended, tail):
+        if not await self.write(whole + last, exchange.act_cuts, lambda: self.note_end(exchange), tail):
             return False
         if then == "close":
             return False
@@ -238,8 +253,8 @@ class Upstream(asyncio.Protocol):
 class Application:
     """Listens, and can stop that for a moment."""
 
-    def __init__(self, ledger, address, cap):
-        self.ledger, self.address, self.cap = ledger, address, cap
+    def __init__(self, ledger, address, cap, connection=Upstream):
+        self.ledger, self.address, self.cap, self.connection = ledger, address, cap, connection
         self.open = set()
         self.most_open = 0
         self.server = None
@@ -252,13 +267,13 @@ class Application:
             path = self.address[len("unix:"):]
             if os.path.exists(path):
                 os.unlink(path)
-            self.server = await loop.create_unix_server(lambda: Upstream(self), path, backlog=512)
+            self.server = await loop.create_unix_server(lambda: self.connection(self), path, backlog=512)
         else:
             sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             host, port = self.address.split(":")
             sock.bind((host, int(port)))
-            self.server = await loop.create_server(lambda: Upstream(self), sock=sock, backlog=512)
+            self.server = await loop.create_server(lambda: self.connection(self), sock=sock, backlog=512)
 
     def refuse(self):
         """Connections are refused until listen(), those in the backlog are gone."""
@@ -274,7 +289,7 @@ class Application:
         now = [one for one in self.open if is_open(one.sock)]
         if len(now) > self.cap and not self.address.startswith("unix:"):
             held = held_by_peers(int(self.address.split(":")[1]))
-            now = [one for one in now if one.sock.getpeername()[1] in held]
+            now = [one for one in now if one.peer and one.peer[1] in held]
         count = len(now)
         self.most_open = max(self.most_open, count)
         self.ledger.hold("g", count <= self.cap, "(all)", "%d connections, the cap is %d", count, self.cap)

@@ -1,17 +1,21 @@
 """The web servers of the model: each carries out one history."""
 
 import asyncio
+import itertools
 import random
+import re
 import socket
 import struct
 
-from fcgi import (ABORT, CANT_MPX_CONN, END, GET_VALUES, GET_VALUES_RESULT, PARAMS, STDERR, STDIN, STDOUT,
+from fcgi import (ABORT, CANT_MPX_CONN, END, GET_VALUES, GET_VALUES_RESULT, HEADER, PARAMS, STDERR, STDIN, STDOUT,
                   UNKNOWN_TYPE, parse_records, record)
 from model_plan import pieces, with_noise
 from model_rules import judge_refusal
 
 WAIT = 30  # seconds for what the shim's own limits end far sooner
+LINGER = 5  # seconds: so long the shim reads away what comes behind its page
 PAGES = {b"Status: %d" % status: status for status in (400, 403, 431, 502, 503, 504)}
+PAGE = re.compile(rb"Status: (\d+) [^\r\n]+\r\nContent-Type: text/plain\r\n(Retry-After: \d+\r\n)?\r\n\1 [^\0]+\n")
 
 
 class Answer:
@@ -20,6 +24,7 @@ class Answer:
     def __init__(self, ledger, exchange):
         self.ledger, self.exchange = ledger, exchange
         self.stdout, self.stderr, self.end = bytearray(), bytearray(), None
+        self.types = []
 
     def hold(self, rule, truth, told, *values):
         self.ledger.hold(rule, truth, self.exchange.token, told, *values)
@@ -28,6 +33,7 @@ class Answer:
         return bytes(self.stdout[:11]) in PAGES
 
     def take(self, one):
+        self.types.append(one.type)
         if one.type == STDOUT:
             self.stdout += one.content
             at, wanted, got = len(self.stdout) - len(one.content), self.exchange.answer, one.content
@@ -41,17 +47,45 @@ class Answer:
             self.end = int.from_bytes(one.content[:4], "big"), one.content[4]
             self.judge()
 
+    def take_part(self, kind, content):
+        """Of a record whose rest never came."""
+        if kind == STDOUT and not (self.types == [] and any(page.startswith(content[:11]) for page in PAGES)):
+            at = len(self.stdout)
+            fits = self.exchange.answer[at:at + len(content)] == content
+            self.hold("c", fits, "at byte %d of the answer came a part of a record, %r", at, content[:200])
+        elif kind == STDERR:
+            self.hold("c", self.exchange.stderr.startswith(self.stderr + content), "errors %r", content[-200:])
+
+    def judge_page(self):
+        status = PAGES[bytes(self.stdout[:11])]
+        self.hold("e", self.end == (0, 0) and b"\r\n\r\n" in self.stdout, "%d ends with %r", status, self.end)
+        whole = self.types == [STDOUT, STDOUT, END] and PAGE.fullmatch(self.stdout)
+        self.hold("page", whole, "%d came as the records %r, %r", status, self.types, bytes(self.stdout))
+        judge_refusal(self.ledger, self.exchange, status)
+        if self.exchange.hung and not self.exchange.left:
+            self.hold("page", status == 504, "%d, and the application hangs", status)
+        self.ledger.tallies[status] += 1
+
+    def judge_cut(self, world, front):
+        """Its connection closed before its end. That is so where an answer has begun, where the web server does not
+        wait for one, if a worker may die, and if the parameters may have come too slowly. And a page is lost in a reset
+        if the web server goes on sending for longer than the shim reads it away."""
+        exchange = self.exchange
+        arrived = exchange.arrivals > 0 or (exchange.sent_params and not world.header_timeout)
+        waits = not (exchange.gave_up or exchange.aborted or exchange.overlaps)
+        lost = front.error and front.lost_at - exchange.began > LINGER - 1
+        if arrived and waits and not lost and not world.kills:
+            self.hold("page", exchange.said >= HEADER, "closed, of its answer was written: %d bytes", exchange.said)
+
     def judge(self):
         """Its end has come."""
         exchange = self.exchange
+        exchange.ended_early = not exchange.sent_all
         if exchange.overlaps and self.end == (0, CANT_MPX_CONN) and not self.stdout:
             self.hold("f", not exchange.arrivals, "was sent elsewhere, and served all the same")
             self.ledger.tallies["elsewhere"] += 1
         elif self.is_page():
-            status = PAGES[bytes(self.stdout[:11])]
-            self.hold("e", self.end == (0, 0) and b"\r\n\r\n" in self.stdout, "%d ends with %r", status, self.end)
-            judge_refusal(self.ledger, exchange, status)
-            self.ledger.tallies[status] += 1
+            self.judge_page()
         elif exchange.aborted and self.end == (0, 0):
             self.ledger.tallies["aborted"] += 1
         else:
@@ -70,7 +104,7 @@ class Front(asyncio.Protocol):
         self.pending = bytearray()
         self.answers = {}          # id: Answer
         self.replies = 0
-        self.closed = False
+        self.closed, self.error, self.lost_at = False, None, None
         self.change = asyncio.Event()
         self.room = asyncio.Event()
         self.room.set()
@@ -88,7 +122,12 @@ class Front(asyncio.Protocol):
         return False
 
     def connection_lost(self, error):
-        self.closed = True
+        self.closed, self.error, self.lost_at = True, error, asyncio.get_running_loop().time()
+        if len(self.pending) >= HEADER:
+            kind, id, size = self.pending[1], int.from_bytes(self.pending[2:4], "big"), self.pending[4:6]
+            answer = self.answers.get(id)
+            if answer and not answer.end:
+                answer.take_part(kind, bytes(self.pending[HEADER:HEADER + int.from_bytes(size, "big")]))
         self.room.set()
         self.change.set()
 
@@ -135,7 +174,8 @@ class Front(asyncio.Protocol):
         sock = self.transport.get_extra_info("socket")
         if sock and sock.fileno() >= 0 and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
+        if not self.closed:
+            self.transport.abort()
 
     async def write(self, data, cuts, marks=()):
         """In pieces. marks: [(byte, what to do just before it goes)]. False if the connection has ended."""
@@ -185,16 +225,20 @@ class Player:
         """The first `most` bytes of the request, or all."""
         if raw is None:
             records = exchange.records()
-            raw, stops = b"".join(records), []
-            for one in records:
-                stops.append((stops[-1] if stops else 0) + len(one))
+            raw, stops = b"".join(records), self.stops(records)
         exchange.first_list = self.ledger.oldest
+        exchange.began = asyncio.get_running_loop().time()
         self.front.answers[exchange.id] = Answer(self.ledger, exchange)
         marks = [(self.params_end(exchange, stops), lambda: setattr(exchange, "sent_params", True)),
                  (stops[-1], lambda: setattr(exchange, "sent_all", True))]
         raw = raw[:most] if most is not None else raw
         marks = [one for one in marks if one[0] <= len(raw)]
         return await self.front.write(raw, exchange.send_cuts, marks)
+
+    @staticmethod
+    def stops(records):
+        """Where each of them ends."""
+        return list(itertools.accumulate(map(len, records)))
 
     @staticmethod
     def params_end(exchange, stops):
@@ -209,6 +253,9 @@ class Player:
         whole = await front.until(lambda: all(one.end for one in answers), "the end", exchanges[0].token)
         if not whole:
             self.ledger.tallies["closed"] += 1
+            for one in exchanges:
+                if front.closed and not front.answers[one.id].end:
+                    front.answers[one.id].judge_cut(self.world, front)
         return whole and all(one.keep for one in exchanges) and not front.closed
 
     # ---- what it may do; each tells whether the connection can go on ----
@@ -222,6 +269,7 @@ class Player:
         going = await self.send(exchange, raw, stops)
         while going and self.rng.random() < 0.7:  # while the answer is on its way
             await asyncio.sleep(self.rng.random() * 0.004)
+            exchange.gave_up = True  # asyncio reads no more where a write has failed
             going = await self.front.write(record(GET_VALUES, b"", 0), [])
             count += 1
         going = await self.ended(exchange)
@@ -249,6 +297,7 @@ class Player:
             most = len(b"".join(records[:int(exchange.share * len(records))]))
         whole = await self.send(exchange, most=most)
         await asyncio.sleep(exchange.pause)
+        exchange.gave_up = True
         if whole and exchange.closes == "half":
             self.front.half_close()
             await self.ended(exchange)

@@ -101,7 +101,12 @@ class Exchange:
         self.sent_params = self.sent_all = self.aborted = self.overlaps = False
         self.arrivals, self.came_kept = 0, False  # how often the application got it; on a connection used before?
         self.ended = None        # what the application's END_REQUEST says, just before it goes out
-        self.first_list = 0
+        self.said, self.hung = 0, False  # how many bytes the application wrote; will it write no more?
+        self.left = False        # has the application closed a connection on which this had come?
+        self.released = False    # is such a connection gone, or another request on it?
+        self.gave_up = False     # may the web server miss the answer, or want none?
+        self.ended_early = False  # its end came before all of it was sent
+        self.first_list, self.began = 0, 0
         if self.follower:
             self.follower.forget()
 
@@ -160,16 +165,18 @@ class Exchange:
 
 class History:
     """What one web server does, one exchange after the other."""
+    exchange = Exchange
+    most = 5
 
     def __init__(self, rng, name):
         self.name = name
         self.tcp = rng.random() < 0.4
         self.exchanges = []
-        for number in range(rng.randrange(1, 6)):
-            one = Exchange(rng, "%s-%d" % (name, number))
+        for number in range(rng.randrange(1, self.most + 1)):
+            one = self.exchange(rng, "%s-%d" % (name, number))
             if one.send == "pipelined":
                 one.keep = True
-                one.follower = Exchange(rng, "%s-%d+" % (name, number))
+                one.follower = self.exchange(rng, "%s-%d+" % (name, number))
                 one.follower.id = one.id % 65535 + 1
             self.exchanges.append(one)
 

@@ -12,6 +12,7 @@ RULES = {
     "e": "a client never gets a clean end for an answer that the application did not end",
     "f": "a request reaches the application at most once; with GET or HEAD, twice, on a kept connection",
     "g": "there are never more connections to the application than [upstream] connections",
+    "page": "what fails before its answer has begun gets a whole page and a clean end; what fails later, neither",
     "service": "every request comes to an end, and when all is over, all is as it was",
 }
 

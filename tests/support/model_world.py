@@ -7,13 +7,11 @@ import signal
 import sys
 
 import processes
-from model_application import Application
+from model_application import Application, Upstream
 from model_front import Player
 from model_plan import CDN, LAN, Exchange, History
 from model_rules import DENIED, Group, Ledger
 from shim import Shim, fd_count, free_port
-
-AT_ONCE = 32          # histories
 
 
 def draw_lists(rng):
@@ -29,6 +27,11 @@ def write_lists(groups):
 
 class World:
     """number: each has settings of its own, drawn from the seed too."""
+    at_once = 32          # histories
+    calm_between = 0.05   # seconds at most, between one thing that happens to the shim and the next
+    reloads = 2           # to one of each of the other things
+    player = Player
+    limits = "queue_timeout = 10s\nread_timeout = 8s\nsend_timeout = 8s\n[limits]\nheader_timeout = 5s\n"
 
     def __init__(self, seed, number, calm=False):
         self.rng = random.Random("%s/%s" % (seed, number))
@@ -36,6 +39,8 @@ class World:
         self.keepalive = number % 4 != 3
         self.toggles = number % 4 == 2        # reloads change it
         self.workers = [1, 2, 2, 1][number % 4]
+        self.kills = self.workers > 1 and not calm
+        self.header_timeout = True            # may be reached on a busy machine
         self.cap = self.rng.choice([2, 3, 8]) * self.workers
         self.tcp = self.rng.random() < 0.4
         self.idle = self.rng.choice([20, 300])
@@ -49,11 +54,10 @@ class World:
 
     def ini(self, groups, more=""):
         return ("[listen]\naddress = unix:{dir}/shim.sock 127.0.0.1:%d\n[upstream]\naddress = %s\nkeepalive = %s\n"
-                "connections = %d\nqueue = %d\nqueue_timeout = 10s\nread_timeout = 8s\nidle_timeout = %dms\n"
-                "send_timeout = 8s\n[limits]\nheader_timeout = 5s\n[process]\nworkers = %d\n[access]\ndeny = %s\n"
+                "connections = %d\nqueue = %d\nidle_timeout = %dms\n%s[process]\nworkers = %d\n[access]\ndeny = %s\n"
                 "[log]\nlevel = info\n%s%s" % (
                     self.port, self.application.address, "on" if self.keepalive else "off", self.cap, self.queue,
-                    self.idle, self.workers, DENIED, write_lists(groups), more))
+                    self.idle, self.limits, self.workers, DENIED, write_lists(groups), more))
 
     # ---- what happens to the shim ----
 
@@ -114,20 +118,24 @@ class World:
 
     async def disturb(self):
         while not self.played:
-            await asyncio.sleep(self.rng.random() * 0.05)
-            await self.rng.choice([self.reload, self.reload, self.reload_wrong, self.refuse]
-                                  + ([self.kill, self.reload_and_kill] if self.workers > 1 else []))()
+            await asyncio.sleep(self.rng.random() * self.calm_between)
+            await self.rng.choice([self.reload] * self.reloads + [self.reload_wrong, self.refuse]
+                                  + ([self.kill, self.reload_and_kill] if self.kills else []))()
 
     # ---- running ----
 
+    def answer(self, application):
+        """What serves a connection to the application."""
+        return Upstream(application)
+
     async def play_all(self, histories):
-        gate = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(self.at_once)
 
         async def play(history):
             async with gate:
                 self.ledger.expect(history.all())
                 try:
-                    await asyncio.wait_for(Player(self, history).play(), 60)
+                    await asyncio.wait_for(self.player(self, history).play(), 120)
                 except OSError as error:
                     self.ledger.hold("service", False, history.name, "%r", error)
                 except asyncio.TimeoutError:
@@ -175,7 +183,7 @@ class World:
 
     async def run_in(self, directory, histories):
         address = "127.0.0.1:%d" % free_port() if self.tcp else "unix:%s/app.sock" % directory
-        self.application = Application(self.ledger, address, self.cap)
+        self.application = Application(self.ledger, address, self.cap, self.answer)
         asyncio.get_running_loop().set_exception_handler(self.note_mistake)
         await self.application.listen()
         self.port = free_port()
