@@ -72,7 +72,7 @@ def free_port():
         first, last = 32768, 60999
     below, behind = range(10000, first), range(last + 1, 65536)
     ports = below if len(below) > 1000 else behind if len(behind) > 1000 else range(10000, 65536)
-    for port in random.SystemRandom().sample(ports, len(ports)):
+    for port in random.SystemRandom().sample(ports, min(len(ports), 1000)):
         # A name in the abstract namespace goes with the process that holds it, however that ends.
         holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
