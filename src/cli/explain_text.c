@@ -82,6 +82,8 @@ static const char *find_header_reason(const struct explanation *explanation, con
         return "unmanaged_headers = strip";
     if (!explanation->workspace->cursors[match->index].on_chain)
         return "no proxy on this way vouches for it";
+    if (explanation->decision.repeated && explanation->policy->forwarded_for == FORWARDED_KEEP)
+        return "not kept: joined, its copies would be believed";
     return forwarded_for[explanation->policy->forwarded_for];
 }
 
@@ -147,6 +149,12 @@ static void tell_change(const struct explanation *explanation, const struct chan
     fputc('\n', out);
 }
 
+/* Of what is accepted besides the address; the peer is trusted. */
+static bool wants_one_copy(const struct explanation *explanation)
+{
+    return explanation->policy->groups[explanation->decision.peer_group].repeated == REPEATED_MALFORMED;
+}
+
 static void tell_changes(const struct explanation *explanation, FILE *out)
 {
     const size_t widest = 24;
@@ -164,7 +172,8 @@ static void tell_changes(const struct explanation *explanation, FILE *out)
     for (size_t i = 0; i < explanation->nchanges; i++)
         tell_change(explanation, &explanation->changes[i], width, out);
     if (explanation->rewrite.junk)
-        fputs("An X-Forwarded-Proto, -Port or -Host that the group accepts held nothing usable.\n", out);
+        fprintf(out, "An X-Forwarded-Proto, -Port or -Host that the group accepts held nothing usable%s.\n",
+                wants_one_copy(explanation) ? ",\nor came more than once (repeated = malformed)" : "");
 }
 
 /* --- what to do about it --- */

@@ -200,10 +200,33 @@ static void say_consequence(const struct explanation *explanation, const struct 
     }
 }
 
+static size_t count_copies(const struct explanation *explanation, const struct group *group)
+{
+    const struct managed *managed = explanation->workspace->managed;
+    size_t copies = 0;
+    for (uint32_t i = cursor_of(explanation, group)->last; i != COPY_NONE; i = managed[i].previous)
+        copies++;
+    return copies;
+}
+
+static void tell_repeated(const struct explanation *explanation, const struct group *group, FILE *out)
+{
+    fprintf(out,
+            ", but %s came %zu times, and which of them the proxies wrote cannot be told (repeated = "
+            "malformed).",
+            group->header, count_copies(explanation, group));
+    say_consequence(explanation, group, out);
+    explain_say_unread(explanation, group, " Not read: ", out);
+}
+
 static void tell_malformed(const struct explanation *explanation, size_t at, FILE *out)
 {
     const struct step *step = &explanation->workspace->steps[at];
     const struct group *group = group_of(explanation, step);
+    if (explanation->decision.repeated) {
+        tell_repeated(explanation, group, out);
+        return;
+    }
     if (group->select == SELECT_LEFTMOST) {
         fprintf(out, "; it reported no usable address at all in %s, the leftmost element read is ",
                 group->header);

@@ -25,6 +25,9 @@ static const struct setting_choice select_words[] = {{"recursive", SELECT_RECURS
 static const struct setting_choice malformed_words[] = {
     {"stop", MALFORMED_STOP}, {"peer", MALFORMED_PEER}, {"reject", MALFORMED_REJECT}, {NULL, 0}};
 
+static const struct setting_choice repeated_words[] = {
+    {"join", REPEATED_JOIN}, {"malformed", REPEATED_MALFORMED}, {NULL, 0}};
+
 static const struct setting_choice accept_words[] = {
     {"for", 0}, {"proto", ACCEPT_PROTO}, {"port", ACCEPT_PORT}, {"host", ACCEPT_HOST}, {NULL, 0}};
 
@@ -112,6 +115,8 @@ const struct setting settings_table[] = {
      .help = "Which element is the client: recursive, single, hops:N, leftmost."},
     {"proxy", "on_malformed", &type_choice, GROUP(on_malformed), .choices = malformed_words,
      .initial = "stop", .help = "What an element that is no address does: stop, peer, reject."},
+    {"proxy", "repeated", &type_choice, GROUP(repeated), .choices = repeated_words, .initial = "join",
+     .help = "What several copies of the header are: join, one list; malformed, not believed."},
     {"proxy", "private_clients", &type_boolean, GROUP(private_clients), .initial = "yes",
      .help = "Whether these proxies may report private addresses."},
     {"proxy", "require_header", &type_boolean, GROUP(require_header), .initial = "no",

@@ -175,7 +175,7 @@ static struct span choose_span(const struct policy *policy, const struct param *
         break;
     case FORWARDED_UNCONFIRMED:
         /* A second pass from a trusted client would read on, and believe what this one left alone. */
-        if (decision->nproxies > 0 && decision->resumable) {
+        if (decision->repeated || (decision->nproxies > 0 && decision->resumable)) {
             clear(&span);
         } else if (read) {
             span.last = cursor->client_copy;
@@ -188,6 +188,9 @@ static struct span choose_span(const struct policy *policy, const struct param *
         clear(&span);
         break;
     case FORWARDED_KEEP:
+        /* Joined, copies that were not read would pass for one, which a second pass believes. */
+        if (decision->repeated)
+            clear(&span);
         break;
     }
     return span;

@@ -151,6 +151,14 @@ static void open_cursor(const struct walk *walk, const struct group *group)
     }
 }
 
+/* Which of several copies the proxies wrote cannot be told, if a web server makes one name of several. */
+static bool is_repeated(const struct walk *walk, const struct group *group)
+{
+    const struct cursor *cursor = &walk->workspace->cursors[group->header_index];
+
+    return group->repeated == REPEATED_MALFORMED && cursor->first != cursor->last;
+}
+
 static bool next_element(const struct walk *walk, const struct group *group, struct element *element)
 {
     struct cursor *cursor = &walk->workspace->cursors[group->header_index];
@@ -350,6 +358,11 @@ static bool take_turn(struct walk *walk)
     }
     const struct group *group = &walk->policy->groups[step->group];
     open_cursor(walk, group);
+    if (is_repeated(walk, group)) {
+        walk->decision->repeated = true;
+        stop_malformed(walk, group, true);
+        return false;
+    }
     switch (group->select) {
     case SELECT_HOPS:
         turn_hops(walk, group, step);

@@ -36,6 +36,7 @@ struct decision {
     struct slice peer_port; /* REMOTE_PORT likewise */
     size_t nproxies;        /* trusted hops passed: steps[0..nproxies) hold them, the peer first */
     bool client_trusted;    /* some group trusts the client: a second walk would begin */
+    bool repeated;          /* malformed because of several copies, at the group of the last step */
     bool resumable; /* the walk ended early at a trusted hop: a second one, from there, could read on */
 };
 

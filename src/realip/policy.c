@@ -109,6 +109,7 @@ struct group *policy_add_group(struct policy *policy, struct slice name)
         .header = copy_text(SLICE(DEFAULT_HEADER)),
         .select = SELECT_RECURSIVE,
         .on_malformed = MALFORMED_STOP,
+        .repeated = REPEATED_JOIN,
         .max_elements = DEFAULT_MAX_ELEMENTS,
         .private_clients = true,
     };

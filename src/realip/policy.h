@@ -11,6 +11,7 @@
 
 enum policy_select { SELECT_RECURSIVE, SELECT_SINGLE, SELECT_HOPS, SELECT_LEFTMOST };
 enum policy_malformed { MALFORMED_STOP, MALFORMED_PEER, MALFORMED_REJECT };
+enum policy_repeated { REPEATED_JOIN, REPEATED_MALFORMED };
 enum policy_forwarded_for {
     FORWARDED_CONFIRMED,
     FORWARDED_UNCONFIRMED,
@@ -35,7 +36,8 @@ struct group {
     enum policy_select select;
     unsigned hops; /* SELECT_HOPS: 1 to max_elements */
     enum policy_malformed on_malformed;
-    unsigned max_elements; /* 1 to POLICY_MAX_ELEMENTS */
+    enum policy_repeated repeated; /* what several copies of the header are: one list, or malformed */
+    unsigned max_elements;         /* 1 to POLICY_MAX_ELEMENTS */
     unsigned accept;
     bool private_clients;
     bool require_header;

@@ -16,6 +16,12 @@ struct target {
     struct slice value;
 };
 
+/* What the copies of a header that is accepted besides the address say. */
+struct said {
+    struct slice value; /* the rightmost one; data NULL: none */
+    unsigned copies;
+};
+
 /* In the order of name_kind: NAME_REMOTE_ADDR to _HOST, and NAME_HTTPS to NAME_SERVER_NAME. */
 #define TARGETS 8
 
@@ -28,7 +34,8 @@ struct work {
     unsigned accept; /* the peer's group's */
     int forwarded;   /* the Forwarded header whose proto= is accepted, index into policy.headers, or -1 */
     struct slice host;
-    struct slice said_proto, said_port, said_host; /* the rightmost value; data NULL: none */
+    bool one_copy; /* several of an accepted header are junk: the peer's group says so */
+    struct said said_proto, said_port, said_host;
     struct target targets[TARGETS];
     size_t nedits, nadded;
 };
@@ -83,13 +90,14 @@ static int reserve_text(struct work *work)
 
 /* --- reading what came --- */
 
-static void read_rightmost(struct slice value, struct slice *said)
+static void read_rightmost(struct slice value, struct said *said)
 {
     struct slice element;
     size_t at = value.len;
 
+    said->copies++;
     if (list_previous(value, &at, &element))
-        *said = element;
+        said->value = element;
 }
 
 static void read_forwarded_proto(struct work *work, struct slice value)
@@ -97,8 +105,9 @@ static void read_forwarded_proto(struct work *work, struct slice value)
     struct slice element;
     size_t at = value.len;
 
+    work->said_proto.copies++;
     if (forwarded_previous(value, &at, &element))
-        work->said_proto = element;
+        work->said_proto.value = element;
 }
 
 static bool is_accepted(const struct work *work, enum name_kind kind)
@@ -180,14 +189,19 @@ static void plan_remote(struct work *work)
     set_target(work, NAME_REMOTE_HOST, host, false);
 }
 
+static bool is_said_once(const struct work *work, const struct said *said)
+{
+    return said->copies == 1 || !work->one_copy;
+}
+
 /* Of an element of Forwarded, its proto=, which need not be there. False if the element is malformed. */
 static bool unpack_proto(struct work *work, struct forwarded *forwarded)
 {
     if (work->forwarded < 0)
         return true;
-    if (!forwarded_parse(work->said_proto, forwarded))
+    if (!forwarded_parse(work->said_proto.value, forwarded))
         return false;
-    work->said_proto = forwarded->proto;
+    work->said_proto.value = forwarded->proto;
     return true;
 }
 
@@ -196,12 +210,12 @@ static void plan_proto(struct work *work)
     struct forwarded forwarded;
     bool https;
 
-    if (work->said_proto.data == NULL)
+    if (work->said_proto.value.data == NULL)
         return;
-    bool good = unpack_proto(work, &forwarded);
-    if (good && work->said_proto.data == NULL)
+    bool good = is_said_once(work, &work->said_proto) && unpack_proto(work, &forwarded);
+    if (good && work->said_proto.value.data == NULL)
         return;
-    if (!good || !accept_parse_proto(work->said_proto, &https)) {
+    if (!good || !accept_parse_proto(work->said_proto.value, &https)) {
         work->rewrite->junk = true;
         return;
     }
@@ -216,24 +230,25 @@ static void plan_proto(struct work *work)
 
 static void plan_port(struct work *work)
 {
+    struct slice said = work->said_port.value;
     uint16_t port;
 
-    if (work->said_port.data == NULL)
+    if (said.data == NULL)
         return;
-    if (address_parse_port(work->said_port, &port))
-        set_target(work, NAME_SERVER_PORT, work->said_port, true);
+    if (is_said_once(work, &work->said_port) && address_parse_port(said, &port))
+        set_target(work, NAME_SERVER_PORT, said, true);
     else
         work->rewrite->junk = true;
 }
 
 static void plan_host(struct work *work)
 {
-    struct slice name;
+    struct slice said = work->said_host.value, name;
 
-    if (work->said_host.data == NULL)
+    if (said.data == NULL)
         return;
-    if (accept_parse_host(work->said_host, &name)) {
-        set_target(work, NAME_HTTP_HOST, work->said_host, true);
+    if (is_said_once(work, &work->said_host) && accept_parse_host(said, &name)) {
+        set_target(work, NAME_HTTP_HOST, said, true);
         set_target(work, NAME_SERVER_NAME, name, true);
     } else {
         work->rewrite->junk = true;
@@ -370,6 +385,7 @@ static void plan_accepted(struct work *work)
     const struct group *group = &work->policy->groups[work->decision->peer_group];
 
     work->accept = group->accept;
+    work->one_copy = group->repeated == REPEATED_MALFORMED;
     if ((group->accept & ACCEPT_PROTO) != 0 && work->policy->headers[group->header_index].forwarded)
         work->forwarded = group->header_index;
 }

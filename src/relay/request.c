@@ -145,7 +145,8 @@ static void log_oddities(struct relay *relay, const struct decision *decision, c
     if (rewrite->junk)
         relay_log_limited(
             relay, junk, LOG_WARNING,
-            "ignored an X-Forwarded-Proto, -Port or -Host from peer \"%s\" that holds no usable value",
+            "ignored an X-Forwarded-Proto, -Port or -Host from peer \"%s\" that holds no usable value, or "
+            "came more than once (repeated)",
             log_escape(decision->peer_text, peer, sizeof(peer)));
 }
 

@@ -321,6 +321,10 @@ on_malformed = reject
 trust = 192.168.1.5
 on_malformed = peer
 max_elements = 3
+[proxy exact]
+trust = 192.168.1.6
+repeated = malformed
+accept = for, proto
 [access]
 deny = 203.0.113.66
 """
@@ -584,6 +588,35 @@ class ExplainText(ExplainTest):
         self.assert_tells(
             self.text("192.168.1.3", "X-Forwarded-For: x, y"), "it reported no usable address at all in "
             'X-Forwarded-For, the leftmost element read is "x".')
+
+    def test_repeated(self):
+        self.assert_tells(
+            self.text("192.168.1.6", "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 1.1.1.1", "X-Forwarded-For: 203.0.113.7",
+                      "X-Forwarded-For: 10.0.0.1"),
+            "192.168.1.6 sent the request to the web server. It is trusted by [proxy exact]",
+            ", but X-Forwarded-For came 3 times, and which of them the proxies wrote cannot be told (repeated = malformed). "
+            "So the walk stops at the last address that is sure: the client is 192.168.1.6 (on_malformed = stop). Not read: "
+            '"6.6.6.6, 203.0.113.7, 10.0.0.1".', "(reason: malformed)",
+            'HTTP_X_FORWARDED_FOR "6.6.6.6" and "203.0.113.7" and "10.0.0.1" -> removed (no trusted proxy wrote any of it)')
+        keep = GROUPS + "[realip]\nforwarded_for = keep\n"
+        self.assert_tells(
+            self.text("10.0.0.1", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 192.168.1.6", ini=keep),
+            "2. 192.168.1.6 is trusted by [proxy exact]", "but X-Forwarded-For came 2 times",
+            'Not read: "203.0.113.7".', "removed (not kept: joined, its copies would be believed)")
+        self.assert_tells(self.text("192.168.1.6", "X-Forwarded-For: 203.0.113.7"), "203.0.113.7 is in no trust list")
+
+    def test_repeated_as_json(self):
+        told = self.json("192.168.1.6", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 6.6.6.6")
+        self.assertEqual([told[key] for key in ("client", "reason", "rejected", "remaining", "changed", "proxies")],
+                         ["192.168.1.6", "malformed", None, None, False, []])
+        self.assertEqual(told["steps"], [{"hop": "192.168.1.6", "group": "exact", "header": "X-Forwarded-For",
+                                          "element": None, "verdict": "malformed"}])
+        self.assertEqual(told["params"]["HTTP_X_FORWARDED_FOR"], None)
+
+    def test_repeated_of_what_is_accepted(self):
+        text = self.text("192.168.1.6", "X-Forwarded-Proto: https", "X-Forwarded-Proto: https")
+        self.assert_tells(text, "held nothing usable, or came more than once (repeated = malformed).")
+        self.assertNotIn("HTTPS", text)
 
     def test_selections(self):
         self.assert_tells(self.text("192.168.1.1", "X-Forwarded-For: 8.8.8.8, 9.9.9.9"),

@@ -234,6 +234,37 @@ class Forged(RewriteTest):
                           ("HTTP_X_FORWARDED_FOR", "203.0.113.7"), ("HTTP_X_FORWARDED_FO", "stays")],
                          [("REALIP_REMOTE_ADDR", "10.0.0.1"), ("REALIP_PROXIES", "10.0.0.1")])
 
+    def test_folded_names_where_copies_are_malformed(self):
+        """What lighttpd makes of X.Forwarded.For: it is a copy, and neither is believed, whichever is the forgery."""
+        rows = [("X", "1"), ("REMOTE_ADDR", "10.0.0.1"), ("HTTP_X_FORWARDED_FOR", "203.0.113.7"),
+                ("HTTP_X_FORWARDED_FOR", "6.6.6.6"), ("Y", "2")]
+        seen = [("X", "1"), ("REMOTE_ADDR", "10.0.0.1"), ("Y", "2")], [("REALIP_REMOTE_ADDR", "10.0.0.1")]
+        for mode in ("confirmed", "unconfirmed", "keep", "remove"):
+            self.start(sections=BASE + "repeated = malformed\n[realip]\nforwarded_for = %s\n" % mode)
+            self.assert_sees(rows, *seen)
+        self.assert_sees(rows[:3], [("X", "1"), ("REMOTE_ADDR", "203.0.113.7")],
+                         [("REALIP_REMOTE_ADDR", "10.0.0.1"), ("REALIP_PROXIES", "10.0.0.1")])
+        self.start(sections=BASE + "header = Forwarded\nrepeated = malformed\naccept = for, proto\n")
+        self.assert_sees([("REMOTE_ADDR", "10.0.0.1"), ("HTTP_FORWARDED", "for=203.0.113.7;proto=https"),
+                          ("HTTP_FORWARDED", "for=6.6.6.6;proto=https")], [("REMOTE_ADDR", "10.0.0.1")], seen[1])
+        self.shim.wait_log("warning: ignored an X-Forwarded-Proto.* came more than once")
+
+    def test_folded_names_may_be_refused(self):
+        self.start(sections=BASE + "repeated = malformed\non_malformed = reject\n")
+        response = fcgi.ask(self.address, [("REMOTE_ADDR", "10.0.0.1"), ("HTTP_X_FORWARDED_FOR", "203.0.113.7"),
+                                           ("HTTP_X_FORWARDED_FOR", "203.0.113.7")])
+        self.assertTrue(response.stdout.startswith(b"Status: 400 "), response.stdout)
+        self.assertEqual(self.app.requests, [])
+
+    def test_accepted_headers_in_copies(self):
+        sent = [("REMOTE_ADDR", "10.0.0.1"), ("HTTP_X_FORWARDED_PROTO", "http"), ("HTTP_X_FORWARDED_PROTO", "https"),
+                ("REQUEST_SCHEME", "http")]
+        self.start(sections=BASE + "accept = for, proto\n")
+        self.assert_sees(sent, sent[:3] + [("REQUEST_SCHEME", "https")],
+                         [("HTTPS", "on"), ("SERVER_PORT", "443"), ("REALIP_REMOTE_ADDR", "10.0.0.1")])
+        self.start(sections=BASE + "accept = for, proto\nrepeated = malformed\n")
+        self.assert_sees(sent, sent, [("REALIP_REMOTE_ADDR", "10.0.0.1")])
+
     def test_repeated_remote_addr(self):
         """The last counts, as php reads it; one is sent, at the place of the first."""
         self.start(sections=BASE)

@@ -41,6 +41,10 @@ header = Forwarded
 require_param = HTTP_X_SECRET:open-sesame
 on_malformed = reject
 
+[proxy exact]
+trust = 192.0.3.0/24
+repeated = malformed
+
 [access]
 deny = 203.0.113.66, 2001:db8:bad::/48
 """
@@ -65,6 +69,8 @@ TABLE = [
     [(ADDR, "198.51.100.1"), ("HTTP_FORWARDED", "for=203.0.113.5"), ("HTTP_X_SECRET", "open-sesame")],
     [(ADDR, "198.51.100.1"), ("HTTP_FORWARDED", "for=203.0.113.5"), ("HTTP_X_SECRET", "wrong")],
     [(ADDR, "198.51.100.1"), ("HTTP_FORWARDED", "for=\"oops"), ("HTTP_X_SECRET", "open-sesame")],
+    [(ADDR, "192.0.3.1"), (XFF, "203.0.113.5"), (XFF, "203.0.113.6")],
+    [(ADDR, "192.0.3.1"), (XFF, "203.0.113.5")],
     [(ADDR, "10.0.0.1"), (XFF, "203.0.113.66")],
     [(ADDR, "203.0.113.66")],
     [(ADDR, "10.0.0.1"), (XFF, "2001:db8:bad::7")],

@@ -163,6 +163,14 @@ class Refusals(CgiTest):
         self.assertEqual(done.stdout.decode(), TEXT % (REASONS[400], REASONS[400], REFUSED[400]))
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_variable_that_comes_twice(self):
+        """An environment can hold that: lighttpd makes one of X-Forwarded-For and X.Forwarded.For."""
+        entries = TRUSTED + [b"HTTP_X_FORWARDED_FOR=203.0.113.7", b"HTTP_X_FORWARDED_FOR=203.0.113.66"]
+        text = "[proxy p]\ntrust = 10.0.0.0/8\nrepeated = %s\n"
+        self.assertIn(b"REMOTE_ADDR=203.0.113.66", self.environment(entries, self.write("join", text % "join")))
+        seen = self.environment(entries, self.write("exact", text % "malformed"))
+        self.assertEqual(seen, TRUSTED + [b"REALIP_REMOTE_ADDR=10.0.0.1"])
+
     def test_secret_is_not_handed_on(self):
         ini = self.write("secret", "[proxy p]\ntrust = 10.0.0.0/8\nrequire_param = HTTP_X_SECRET:s3cret\n")
         entries = TRUSTED + [b"HTTP_X_FORWARDED_FOR=203.0.113.7"]
@@ -398,6 +406,8 @@ def cgi_site(server, name):
     write_file(server.path("i"), INI.replace("10.0.0.0/8", "10.0.0.0/8, ::1"), 0o644)
     shim = "#!%s cgi -c %s " % (server.path("f"), server.path("i"))
     write_file(os.path.join(programs, "whoami"), shim + "--no-script -- %s whoami\n" % server.path("f"))
+    write_file(server.path("e"), INI.replace("[access]", "repeated = malformed\n[access]"), 0o644)
+    write_file(os.path.join(programs, "exact"), shim.replace("/i ", "/e ") + "--no-script -- %s whoami\n" % server.path("f"))
     write_file(os.path.join(programs, "script"), shim + '-- /bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n'
                'echo "$REMOTE_ADDR $0 $*"\ncat\nexit 3\n')
     write_file(os.path.join(programs, "status"), shim + '-- /bin/sh\nprintf "Status: 418 Teapot\\r\\n\\r\\nshort"\n')
@@ -446,6 +456,14 @@ class Served:
         for row in ROWS:
             with self.subTest(row.name):
                 sameanswer.SameAnswer.assert_row(self, row, self.ask("whoami", "json&a=", row.headers, row.source))
+
+    def test_folded_name(self):
+        """Apache drops it; lighttpd makes two variables of one name."""
+        headers = [("X-Forwarded-For", "203.0.113.7"), ("X.Forwarded.For", "203.0.113.66")]
+        params = self.ask("exact", "json&a=", headers).json()["params"]
+        self.assertEqual(params["REMOTE_ADDR"], PROXY if self.server.folds_dots else "203.0.113.7")
+        params = self.ask("exact", "json&a=", [headers[0], ("X-Forwarded-For", "10.0.0.1")]).json()["params"]
+        self.assertEqual(params["REMOTE_ADDR"], "203.0.113.7")
 
     def test_parameters_that_are_not_ours(self):
         params = self.ask("whoami", "json&a=b%20c", [("X-Long", "l" * 5000), ("Proxy", "evil"),

@@ -60,6 +60,7 @@ struct oracle_item {
 struct oracle_list {
     const char *param;
     bool forwarded, present;
+    size_t copies;
     struct slice joined;
     struct oracle_item *items; /* left to right */
     size_t nitems;
@@ -84,7 +85,8 @@ struct oracle_answer {
     unsigned port;
     const char **proxies; /* the peer first */
     size_t nproxies;
-    bool read_on; /* the walk was cut short: one from the client might go on where this one ended */
+    bool repeated; /* the walk ended at a header of several copies */
+    bool read_on;  /* the walk was cut short: one from the client might go on where this one ended */
     struct slice peer_text, peer_port;
     struct oracle_list *lists; /* one a different group header */
     size_t nlists;

@@ -120,6 +120,28 @@ static const char *step_leftmost(struct walk *walk, const struct group *group, s
     return "malformed";
 }
 
+/* What the walk comes to in a group's header: the reason to stop, or NULL. */
+static const char *step(struct walk *walk, const struct group *group, struct oracle_list *list)
+{
+    const char *reason;
+    switch (group->select) {
+    case SELECT_HOPS:
+        return step_hops(walk, group, list);
+    case SELECT_LEFTMOST:
+        return step_leftmost(walk, group, list);
+    case SELECT_SINGLE:
+        reason = step_once(walk, group, list);
+        if (!reason) {
+            reason = "single";
+            walk->answer->read_on = true;
+        }
+        return reason;
+    case SELECT_RECURSIVE:
+        break;
+    }
+    return step_once(walk, group, list);
+}
+
 /* One turn of the loop: the reason to stop, or NULL. */
 static const char *turn(struct walk *walk)
 {
@@ -130,30 +152,13 @@ static const char *turn(struct walk *walk)
     const struct group *group = &walk->policy->plain->groups[index];
     struct oracle_list *list = list_of(walk, group);
     list->on_chain = true;
-    if (list->nitems == 0 && group->require_header)
+    answer->repeated = group->repeated == REPEATED_MALFORMED && list->copies > 1;
+    if (!answer->repeated && list->nitems == 0 && group->require_header)
         answer->rejected = 400;
-    if (list->unread == 0)
+    if (!answer->repeated && list->unread == 0)
         return list->present ? "exhausted" : "no-header";
 
-    const char *reason = NULL;
-    switch (group->select) {
-    case SELECT_RECURSIVE:
-        reason = step_once(walk, group, list);
-        break;
-    case SELECT_SINGLE:
-        reason = step_once(walk, group, list);
-        if (!reason) {
-            reason = "single";
-            answer->read_on = true;
-        }
-        break;
-    case SELECT_HOPS:
-        reason = step_hops(walk, group, list);
-        break;
-    case SELECT_LEFTMOST:
-        reason = step_leftmost(walk, group, list);
-        break;
-    }
+    const char *reason = answer->repeated ? "malformed" : step(walk, group, list);
     if (reason && strcmp(reason, "malformed") == 0) {
         if (group->on_malformed == MALFORMED_REJECT)
             answer->rejected = 400;

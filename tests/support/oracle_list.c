@@ -198,6 +198,7 @@ struct oracle_list oracle_read_list(const char *name, bool forwarded, const stru
         if (!slice_equal(params[i].name, slice_of(name)))
             continue;
         list.present = true;
+        list.copies++;
         struct slice copy = params[i].value;
         if (trim(copy).len == 0)
             continue;

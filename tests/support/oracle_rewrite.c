@@ -110,7 +110,7 @@ static struct slice chain_value(struct output *output, const struct oracle_list 
         value = cut_controls(slice_part(list->joined, start, list->joined.len), client_trusted);
         break;
     case FORWARDED_UNCONFIRMED:
-        if (read_on)
+        if (read_on || answer->repeated)
             return none;
         value = list->client < list->nitems ? trim(slice_part(list->joined, 0, start), " \t,") : list->joined;
         value = cut_controls(value, client_trusted);
@@ -123,6 +123,8 @@ static struct slice chain_value(struct output *output, const struct oracle_list 
         return slice_of(
             oracle_print(strchr(answer->client, ':') ? "for=\"[%s]\"" : "for=%s", answer->client));
     case FORWARDED_KEEP:
+        if (answer->repeated)
+            return none;
         value = cut_controls(list->joined, client_trusted);
         break;
     case FORWARDED_REMOVE:
@@ -131,12 +133,20 @@ static struct slice chain_value(struct output *output, const struct oracle_list 
     return value.len ? value : none;
 }
 
-/* The rightmost non-empty element of a plain list; data NULL: none. */
-static struct slice rightmost(struct output *output, const char *name)
+/* Are there several copies of a header, of which the group wants one? */
+static bool is_spoilt(const struct group *group, const struct oracle_list *list)
+{
+    return group->repeated == REPEATED_MALFORMED && list->copies > 1;
+}
+
+/* The rightmost non-empty element of a plain list, or something that no header may say; data NULL: none. */
+static struct slice rightmost(struct output *output, const struct group *group, const char *name)
 {
     struct oracle_list list = oracle_read_list(name, false, output->params, output->n);
     if (list.nitems == 0)
         return (struct slice){NULL, 0};
+    if (is_spoilt(group, &list))
+        return SLICE("?");
     return slice_part(list.joined, list.items[list.nitems - 1].start, list.items[list.nitems - 1].end);
 }
 
@@ -200,12 +210,13 @@ static bool is_port(struct slice s)
 
 static void read_proto(struct output *output, const struct group *group, struct accepted *accepted)
 {
-    struct slice proto = rightmost(output, "HTTP_X_FORWARDED_PROTO");
+    struct slice proto = rightmost(output, group, "HTTP_X_FORWARDED_PROTO");
     if (strcasecmp(group->header, "Forwarded") == 0) {
         const struct oracle_list *list = list_named(output, "HTTP_FORWARDED");
         const struct oracle_item *last = list->nitems ? &list->items[list->nitems - 1] : NULL;
-        proto = last ? last->proto : (struct slice){NULL, 0};
-        output->answer->junk = last && !last->well_formed;
+        bool spoilt = is_spoilt(group, list);
+        proto = last && !spoilt ? last->proto : (struct slice){NULL, 0};
+        output->answer->junk = last && (spoilt || !last->well_formed);
     }
     if (!proto.data)
         return;
@@ -228,14 +239,14 @@ static struct accepted read_accepted(struct output *output)
     if (group->accept & ACCEPT_PROTO)
         read_proto(output, group, &accepted);
     if (group->accept & ACCEPT_PORT) {
-        struct slice port = rightmost(output, "HTTP_X_FORWARDED_PORT");
+        struct slice port = rightmost(output, group, "HTTP_X_FORWARDED_PORT");
         if (port.data && is_port(port))
             accepted.port = port;
         else if (port.data)
             output->answer->junk = true;
     }
     if (group->accept & ACCEPT_HOST) {
-        struct slice host = rightmost(output, "HTTP_X_FORWARDED_HOST");
+        struct slice host = rightmost(output, group, "HTTP_X_FORWARDED_HOST");
         size_t len;
         if (host.data && is_host(host, &len)) {
             accepted.host = host;

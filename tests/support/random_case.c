@@ -122,6 +122,7 @@ static void fill_group(struct group *group, const char *header, bool recursive, 
         group->select = (enum policy_select)random_below(source, 4);
     group->on_malformed =
         random_once_in(source, 2) ? MALFORMED_STOP : (enum policy_malformed)random_below(source, 3);
+    group->repeated = random_once_in(source, 4) ? REPEATED_MALFORMED : REPEATED_JOIN;
     if (random_once_in(source, 3))
         group->max_elements = 1 + random_below(source, 5);
     unsigned hops_max = group->max_elements < 4 ? group->max_elements : 4;

@@ -442,6 +442,7 @@ void random_print_policy(const struct random_policy *made, FILE *out)
 {
     static const char *const selects[] = {"recursive", "single", "hops", "leftmost"};
     static const char *const malformed[] = {"stop", "peer", "reject"};
+    static const char *const repeated[] = {"join", "malformed"};
     static const char *const forwarded[] = {"confirmed", "unconfirmed", "client", "keep", "remove"};
     const struct policy *policy = made->policy;
     fprintf(out, "policy: forwarded_for=%s untrusted_headers=%s unmanaged_headers=%s deny_direct=%d\n",
@@ -450,11 +451,12 @@ void random_print_policy(const struct random_policy *made, FILE *out)
     for (size_t i = 0; i < policy->ngroups; i++) {
         const struct group *g = &policy->groups[i];
         fprintf(out,
-                "  [proxy %s] header=%s select=%s:%u on_malformed=%s max_elements=%u private_clients=%d "
+                "  [proxy %s] header=%s select=%s:%u on_malformed=%s repeated=%s max_elements=%u "
+                "private_clients=%d "
                 "require_header=%d require_param=%s:%s accept=%u\n",
-                g->name, g->header, selects[g->select], g->hops, malformed[g->on_malformed], g->max_elements,
-                g->private_clients, g->require_header, g->require_name ? g->require_name : "",
-                g->require_value ? g->require_value : "", g->accept);
+                g->name, g->header, selects[g->select], g->hops, malformed[g->on_malformed],
+                repeated[g->repeated], g->max_elements, g->private_clients, g->require_header,
+                g->require_name ? g->require_name : "", g->require_value ? g->require_value : "", g->accept);
         for (size_t k = 0; k < made->oracle.ntrust; k++)
             if (made->trust[k].payload == (int)i)
                 fprintf(out, "    trust %s\n", made->trust[k].text);

@@ -2,8 +2,8 @@
  * Policies, requests and answers as lines of text, so that a test is a table.
  *
  * A policy: words. "[NAME]" begins a group; "trust=", "header=", "select=", "malformed=", "max=", "accept=",
- * "require=NAME:VALUE", "require_header", "no_private" belong to it. "forwarded_for=", "untrusted=keep",
- * "unmanaged=strip", "allow=", "deny=", "deny_direct" stand anywhere. Lists take commas.
+ * "require=NAME:VALUE", "require_header", "no_private", "repeated" belong to it. "forwarded_for=",
+ * "untrusted=keep", "unmanaged=strip", "allow=", "deny=", "deny_direct" stand anywhere. Lists take commas.
  *
  * Parameters: "NAME=value|NAME=value". %HH is the byte with that number, in both directions.
  */
@@ -100,6 +100,8 @@ static inline void case_set_group(struct policy *policy, const char *key, const 
         group->require_header = true;
     } else if (strcmp(key, "no_private") == 0) {
         group->private_clients = false;
+    } else if (strcmp(key, "repeated") == 0) {
+        group->repeated = REPEATED_MALFORMED;
     } else {
         fail_msg("test table: %s", key);
     }

@@ -163,6 +163,10 @@ static void test_proxy(void **state)
         {"proxy a", "on_malformed = reject", "on_malformed = reject", NULL},
         {"proxy a", "on_malformed = skip", NULL,
          "on_malformed = \"skip\": not one of its words; write stop, peer or reject"},
+        {"proxy a", "repeated = join", "repeated = join", NULL},
+        {"proxy a", "repeated = Malformed", "repeated = malformed", NULL},
+        {"proxy a", "repeated = yes", NULL,
+         "repeated = \"yes\": not one of its words; write join or malformed"},
         {"proxy a", "private_clients = no", "private_clients = no", NULL},
         {"proxy a", "require_header = yes", "require_header = yes", NULL},
         {"proxy a", "require_param = HTTP_X_S:a:b c",
@@ -414,6 +418,7 @@ static void test_defaults(void **state)
     assert_string_equal(group->header, "X-Forwarded-For");
     assert_int_equal(group->select, SELECT_RECURSIVE);
     assert_int_equal(group->on_malformed, MALFORMED_STOP);
+    assert_int_equal(group->repeated, REPEATED_JOIN);
     assert_true(group->private_clients);
     assert_false(group->require_header);
     assert_null(group->require_name);
@@ -434,7 +439,7 @@ static void test_values_arrive(void **state)
                   "connect_timeout = 10ms\nsend_timeout = 11ms\nread_timeout = 12ms\n"
                   "request_timeout = 13ms\n"
                   "[proxy a]\ntrust = 192.0.2.1\nheader = Forwarded\nselect = hops:3\n"
-                  "on_malformed = reject\nprivate_clients = no\nrequire_header = yes\n"
+                  "on_malformed = reject\nrepeated = malformed\nprivate_clients = no\nrequire_header = yes\n"
                   "require_param = http_x_s: a:b\naccept = for, proto, port, host\n"
                   "max_elements = 14\n"
                   "[realip]\nforwarded_for = client\nuntrusted_headers = keep\n"
@@ -497,6 +502,7 @@ static void test_values_arrive(void **state)
     assert_int_equal(group->select, SELECT_HOPS);
     assert_int_equal(group->hops, 3);
     assert_int_equal(group->on_malformed, MALFORMED_REJECT);
+    assert_int_equal(group->repeated, REPEATED_MALFORMED);
     assert_false(group->private_clients);
     assert_true(group->require_header);
     assert_string_equal(group->require_name, "HTTP_X_S");

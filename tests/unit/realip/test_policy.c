@@ -13,6 +13,7 @@ static void test_defaults(void **state)
     assert_null(group->require_name);
     assert_int_equal(group->select, SELECT_RECURSIVE);
     assert_int_equal(group->on_malformed, MALFORMED_STOP);
+    assert_int_equal(group->repeated, REPEATED_JOIN);
     assert_int_equal(group->max_elements, 64);
     assert_int_equal(group->accept, 0);
     assert_true(group->private_clients);
