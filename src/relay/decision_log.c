@@ -33,7 +33,11 @@ static void add_header(const struct relay *relay, size_t header, size_t most, st
         room -= wanted;
         copies[n++] = copy;
     }
-    if (copy != COPY_NONE) {
+    if (copy != COPY_NONE && n == 0 && relay->workspace->managed[copy].previous != COPY_NONE) {
+        /* That there were several matters, too. */
+        decision_line_add(line, name, SLICE("..."), mark);
+        decision_line_add(line, name, value_of(relay, copy), room);
+    } else if (copy != COPY_NONE) {
         size_t wanted = decision_line_measure(name, value_of(relay, copy), room + mark);
         room = wanted > room + mark ? room + mark : wanted - 1;
         if (room < mark)

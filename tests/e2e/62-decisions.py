@@ -30,6 +30,9 @@ select = single
 trust = 172.16.0.0/12 unix:
 header = Forwarded
 on_malformed = reject
+[proxy exact]
+trust = 192.0.4.0/24
+repeated = malformed
 [access]
 deny = 203.0.113.66
 """ % (SECRET, OTHER_SECRET)
@@ -131,6 +134,17 @@ class Lines(Decisions):
         self.assertEqual(error, "fcgi-realip: warning: the line says client 203.0.113.7, untrusted-hop; with this "
                                 "configuration it is client 192.0.2.1, untrusted-peer: the configuration has changed since, "
                                 "or is not the one of that shim\n")
+
+    def test_copies_that_are_malformed(self):
+        """That there were several shows in the line, even if the last one alone is too long for it."""
+        self.start_shim(ALL)
+        long = "x" * 5000 + ", 203.0.113.7"
+        for copies in (("203.0.113.6", "203.0.113.7"), ("203.0.113.6", long), (long, "203.0.113.7"), (long, long)):
+            self.ask(change(PLAIN, *[("HTTP_X_FORWARDED_FOR", copy) for copy in copies], REMOTE_ADDR="192.0.4.1"))
+        for line in self.lines(4):
+            self.assertIn('kept the client: peer "192.0.4.1", client 192.0.4.1, malformed, ', line)
+            self.assertEqual(self.explain_json(line)["reason"], "malformed")
+            self.assertIn("but X-Forwarded-For came 2 times", " ".join(self.explain(line)[0].split()))
 
     def test_pasted_into_a_shell(self):
         """Between apostrophes, as the manual says: no byte of a stranger's ends them."""
