@@ -84,6 +84,7 @@ struct import_server {
     /* The INI's text for what is not given, and what to say behind it; header NULL: without one nothing is
      * in force. */
     const char *header, *header_remark, *select, *select_remark, *accept, *accept_remark;
+    const char *ending;  /* a line at the end of each group, or NULL */
     bool open;           /* a header without a list of proxies is believed from everybody */
     const char *closing; /* comment lines at the end of the output */
     /* Reads import->path. What is wrong is added to import->messages. */

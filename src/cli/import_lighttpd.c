@@ -380,6 +380,8 @@ const struct import_server import_lighttpd = {
     .select = "recursive",
     .accept = "for, proto",
     .accept_remark = "lighttpd believes X-Forwarded-Proto, too; here SERVER_PORT follows it",
+    .ending =
+        "repeated = malformed ; lighttpd joins copies; one more is of another name, as X.Forwarded.For\n",
     .closing =
         "\n"
         "# Where every hop is trusted, lighttpd stays with the peer; here the leftmost one is the client.\n"

@@ -148,6 +148,8 @@ static void print_group(struct printer *printer, const struct import_view *view,
         print_value(printer, view, (enum import_setting)i);
     if (external)
         fputs("private_clients = no ; external proxies may not report private addresses\n", printer->out);
+    if (printer->import->server->ending)
+        fputs(printer->import->server->ending, printer->out);
     printer->groups++;
 }
 

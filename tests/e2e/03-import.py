@@ -51,6 +51,7 @@ PLACES = """\
 NOTES = "#\n# What has no equal here, or is not in force:\n"
 NGINX_SINGLE = "select = single ; nginx's default, real_ip_recursive off\n"
 PRIVATE = "private_clients = no ; external proxies may not report private addresses\n"
+REPEATED = "repeated = malformed ; lighttpd joins copies; one more is of another name, as X.Forwarded.For\n"
 ACCEPT = "accept = for, proto ; lighttpd believes X-Forwarded-Proto, too; here SERVER_PORT follows it\n"
 
 
@@ -327,7 +328,7 @@ trust = 10.0.0.1 ; main.conf:3
 trust = 10.1.0.0/16 ; main.conf:4
 header = X-Forwarded-For ; lighttpd's default, which takes Forwarded-For where that is missing
 select = recursive
-""" + ACCEPT,
+""" + ACCEPT + REPEATED,
         [("10.0.0.1", {XFF: "198.51.100.9, 203.0.113.7, 10.1.9.9"}, "203.0.113.7"),
          ("10.0.0.2", {XFF: "203.0.113.7"}, "10.0.0.2")]),
 
@@ -344,7 +345,7 @@ header = X-Real-IP ; main.conf:4: the first of 2 in lighttpd's list, which takes
 that is missing; here a group of proxies has one
 select = single ; main.conf:3: with "all" every peer is trusted, but no other hop is; lighttpd also passes hops that \
 the list names
-""" + ACCEPT,
+""" + ACCEPT + REPEATED,
         [("192.0.2.1", {"X-Real-IP": "198.51.100.9, 203.0.113.7"}, "203.0.113.7"),
          ("2001:db8::1", {"X-Real-IP": "203.0.113.7"}, "203.0.113.7")]),
 
@@ -360,7 +361,7 @@ trust = 10.0.0.1 ; main.conf:3
 header = Forwarded ; main.conf:4
 select = recursive
 accept = for, proto, host ; main.conf:5: extforward.params "host"
-""", [("10.0.0.1", {"Forwarded": "for=203.0.113.7;host=a.example"}, "203.0.113.7")]),
+""" + REPEATED, [("10.0.0.1", {"Forwarded": "for=203.0.113.7;host=a.example"}, "203.0.113.7")]),
 
     "lighttpd, conditions": Sample(
         "lighttpd", """server.modules = ( "mod_extforward" )
@@ -387,6 +388,7 @@ trust = 10.0.0.1 ; main.conf:4
 header = X-Forwarded-For ; lighttpd's default, which takes Forwarded-For where that is missing
 select = recursive
 accept = for, proto ; main.conf:5: extforward.params "host" counts with the header Forwarded only
+repeated = malformed ; lighttpd joins copies; one more is of another name, as X.Forwarded.For
 
 [proxy HTTP-host-a-2]
 # $HTTP["host"] =~ "^{a}" (main.conf:6)
@@ -395,6 +397,7 @@ trust = 10.0.0.2 ; main.conf:7
 header = X-Forwarded-For ; lighttpd's default, which takes Forwarded-For where that is missing
 select = recursive
 accept = for, proto ; main.conf:5: extforward.params "host" counts with the header Forwarded only
+repeated = malformed ; lighttpd joins copies; one more is of another name, as X.Forwarded.For
 
 # $SERVER["socket"] == "127.0.0.1:18080" (main.conf:8):
 # all of its proxies are in groups above, whose settings count. Its own are:
@@ -421,7 +424,7 @@ include_shell "echo"
 trust = 10.0.0.1 ; {dir}/conf.d/a.conf:1
 header = X-Forwarded-For ; lighttpd's default, which takes Forwarded-For where that is missing
 select = recursive
-""" + ACCEPT, [], {"conf.d/a.conf": 'extforward.forwarder = ( "10.0.0.1" => "trust" )\n', "conf.d/more.inc": ""}),
+""" + ACCEPT + REPEATED, [], {"conf.d/a.conf": 'extforward.forwarder = ( "10.0.0.1" => "trust" )\n', "conf.d/more.inc": ""}),
 
     "F5": Sample(
         "f5", "\ufeff[SETTINGS]\r\nHEADER=X-Client\r\nOTHER=1\r\n",

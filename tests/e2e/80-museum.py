@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""The spoofing museum: every exhibit of tests/support/museum.py through each web server, with its shipped file, the
+"""The spoofing museum: every exhibit of tests/support/museum.py through each web server, with its shipped files, the
 shim and php-fpm, and a libfcgi program; and through nginx, Apache and lighttpd with their own modules instead of the
 shim. What those do is in the table of README.md, which is held against what they do here.
+
+The shim has `repeated` as the server's shipped INI has it: malformed behind lighttpd, the default behind the others. What
+each does with the other setting is tried, too.
 
 `80-museum.py --write` writes the table anew.
 """
@@ -20,8 +23,8 @@ import unittest
 import museum
 from museum import EXHIBITS, FORGED, UNIX
 from sameanswer import skip_unless_installed
-from servers import APPLICATIONS, Apache, Caddy, Lighttpd, Nginx, Php, TREE, Whoami, find
-from shim import PATIENCE, Shim, wait_for
+from servers import APPLICATIONS, Apache, Caddy, Haproxy, Lighttpd, Nginx, Php, TREE, Whoami, find
+from shim import PATIENCE, Shim
 
 README = os.path.join(TREE, "README.md")
 BEGIN, END = "<!-- museum: written by tests/e2e/80-museum.py --write -->\n", "<!-- end of museum -->\n"
@@ -35,6 +38,12 @@ VERSIONS = {  # a program's arguments, and what its version looks like there
     Caddy: ("version", r"^v?([\d.]+)"),
     Php: ("-v", r"PHP (\S+)"),
 }
+
+
+def shipped_setting():
+    """The line in etc/lighttpd/fcgi-realip.ini that is particular to lighttpd."""
+    with open(os.path.join(TREE, "etc/lighttpd/fcgi-realip.ini"), encoding="utf-8") as file:
+        return re.search(r"^repeated = .+$", file.read(), re.MULTILINE).group()
 
 
 class OnUnixSocket:
@@ -80,7 +89,8 @@ MODULES = {Nginx: ("nginx realip", realip), Apache: ("Apache mod_remoteip", remo
 
 
 class Museum:
-    """All servers, started once: .shim[SERVER, APPLICATION], and .module[SERVER, HEADER, APPLICATION] without the shim."""
+    """All servers, started once: .shim[SERVER, APPLICATION], .other[SERVER] with the other setting of `repeated`, and
+    .module[SERVER, HEADER, APPLICATION] without the shim."""
 
     def __init__(self):
         self.parts = []
@@ -88,22 +98,26 @@ class Museum:
         self.pool = concurrent.futures.ThreadPoolExecutor(32)
         self.sockets = tempfile.mkdtemp(prefix="realip-museum-")
         os.chmod(self.sockets, 0o755)
-        self.shim, self.module = {}, {}
+        self.shim, self.other, self.module = {}, {}, {}
         for application in APPLICATIONS:
             address = self.enter(application(processes=8)).address
             os.chmod(address[len("unix:"):], 0o666)  # Apache as root has workers of another user
             self.start_all(application, address)
-        for servers in (self.shim, self.module):
+        for servers in (self.shim, self.other, self.module):
             for key, future in servers.items():
                 servers[key] = future.result()
 
     def start_all(self, application, address):
-        relay = self.enter(Shim(museum.INI % address))
-        os.chmod(relay.dir, 0o755)
+        joins, doubts = (self.start_shim(address, repeated) for repeated in ("", shipped_setting()))
+        if application is Whoami and Haproxy.installed():
+            self.other[Haproxy] = self.start(Haproxy, doubts, {})
         for server in SERVERS:
             if server.installed():
+                usual, other = (doubts, joins) if server is Lighttpd else (joins, doubts)
                 options = getattr(OnUnixSocket, server.__name__.lower())(self.unix(server, application))
-                self.shim[server, application] = self.start(server, "unix:%s/shim.sock" % relay.dir, options)
+                self.shim[server, application] = self.start(server, usual, options)
+                if application is Whoami:
+                    self.other[server] = self.start(server, other, {})
         for server, (_, text) in MODULES.items():
             headers = {exhibit.header for exhibit in EXHIBITS if APPLICATION[exhibit.application] is application}
             for header in headers if server.installed() else ():
@@ -112,6 +126,12 @@ class Museum:
                 if server is Apache:  # a kept connection would hold a process of the application
                     options["edits"] = [("enablereuse=on", "enablereuse=off")]
                 self.module[server, header, application] = self.start(server, address, options)
+
+    def start_shim(self, address, repeated):
+        """Where it listens."""
+        relay = self.enter(Shim(museum.ini(address, repeated)))
+        os.chmod(relay.dir, 0o755)
+        return "unix:%s/shim.sock" % relay.dir
 
     def unix(self, server, application, header="shim"):
         return os.path.join(self.sockets, "%s-%s-%s" % (server.__name__, application.__name__, header))
@@ -151,6 +171,9 @@ class Museum:
     def behind_shim(self, server, application, exhibit):
         return self.ask(self.shim[server, application].port, self.unix(server, application), exhibit)
 
+    def with_other_setting(self, server, exhibit):
+        return self.ask(self.other[server].port, None, exhibit)
+
     def behind_module(self, server, exhibit):
         application, header = APPLICATION[exhibit.application], exhibit.header
         return self.ask(self.module[server, header, application].port, self.unix(server, application, header), exhibit)
@@ -181,7 +204,7 @@ def measured():
 
 
 def shim_word(exhibit):
-    return "right" + "".join(", but fooled behind " + name.lower() for name in exhibit.not_behind)
+    return "right" + "".join(", but the proxy behind " + name.lower() for name in exhibit.doubt_behind)
 
 
 def table(results):
@@ -253,16 +276,64 @@ class Room(unittest.TestCase):
     """Behind one server, with the shim; a test for each exhibit."""
 
     def check(self, server, exhibit, params):
-        if server.__name__ in exhibit.not_behind:
-            # Nobody can tell it from a real one there. Should this ever change, README.md and SECURITY.md are wrong.
-            self.assertEqual(params["REMOTE_ADDR"], FORGED)
-            return
-        if exhibit.right is None:
+        if server.__name__ in exhibit.doubt_behind:
+            self.assertEqual(params["REMOTE_ADDR"], exhibit.source)
+        elif exhibit.right is None:
             self.assertNotIn("REALIP_REMOTE_ADDR", params)
             self.assertNotIn(FORGED, params["REMOTE_ADDR"])
         else:
             self.assertEqual(params["REMOTE_ADDR"], exhibit.right, exhibit.why)
         self.assertEqual(museum.leaks(exhibit, params), [])
+
+
+def two_lines(name, forged, honest, *others, source=museum.PROXY):
+    return EXHIBITS[0]._replace(name="two lines of " + name, source=source,
+                                lines=[*others, "%s: %s" % (name, forged), "%s: %s" % (name, honest)])
+
+
+class OtherSetting(unittest.TestCase):
+    """What the manual says of `repeated`: which servers join lines, and what it costs behind those that do not."""
+
+    TWO_LINES = (  # each with the client if lines are joined, and the last one that is sure if not
+        (two_lines("X-Forwarded-For", FORGED, museum.CLIENT), museum.PROXY),
+        (two_lines("Forwarded", "for=" + FORGED, "for=" + museum.CLIENT, source=museum.PROXY_7239), museum.PROXY_7239),
+        (two_lines("CF-Connecting-IP", FORGED, museum.CLIENT, museum.XFF + museum.CDN), museum.CDN),
+    )
+
+    def test_who_joins_lines(self):
+        joins = {Nginx: Nginx.installed() and tuple(map(int, version(Nginx).split("."))) >= (1, 23),
+                 Apache: True, Lighttpd: True, Caddy: True, Haproxy: False}
+        for server in filter(lambda server: server.installed(), joins):
+            for exhibit, doubt in self.TWO_LINES:
+                with self.subTest(server.__name__ + ", " + exhibit.name):
+                    ask = rooms.behind_shim if server is Lighttpd else rooms.with_other_setting
+                    params = ask(server, *([Whoami] if server is Lighttpd else []), exhibit)
+                    self.assertEqual(params["REMOTE_ADDR"], museum.CLIENT if joins[server] else doubt)
+
+    def test_who_folds_names(self):
+        """With its shipped file. Where a name is removed, or is another parameter, the true header is the only copy."""
+        for server in rooms.other:
+            for exhibit in EXHIBITS:
+                if server is not Lighttpd and exhibit.published.startswith("name folding"):
+                    with self.subTest(server.__name__ + ", " + exhibit.name):
+                        self.assertEqual(rooms.with_other_setting(server, exhibit)["REMOTE_ADDR"], museum.CLIENT)
+
+    @unittest.skipUnless(Lighttpd.installed(), "lighttpd is not installed")
+    def test_folded_names_pass_where_copies_are_joined(self):
+        """Should this ever change, README.md, SECURITY.md and the manual are wrong."""
+        for exhibit in EXHIBITS:
+            if "Lighttpd" in exhibit.doubt_behind:
+                self.assertEqual(rooms.with_other_setting(Lighttpd, exhibit)["REMOTE_ADDR"], FORGED)
+
+    @unittest.skipUnless(Lighttpd.installed(), "lighttpd is not installed")
+    def test_a_folded_name_alone_passes(self):
+        """With no header beside it there is nothing to tell it by: SECURITY.md says so."""
+        alone = EXHIBITS[0]._replace(lines=["X.Forwarded.For: " + FORGED])
+        self.assertEqual(rooms.behind_shim(Lighttpd, Whoami, alone)["REMOTE_ADDR"], FORGED)
+
+    def test_shipped_configuration_is_valid(self):
+        subprocess.run([os.environ["FCGI_REALIP"], "check", "-c", os.path.join(TREE, "etc/lighttpd/fcgi-realip.ini")], check=True,
+                       stdout=subprocess.DEVNULL, timeout=PATIENCE)
 
 
 def identifier(number, name):

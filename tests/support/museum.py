@@ -28,16 +28,25 @@ address = %s
 
 [proxy edge]
 trust = 127.0.0.1, 10.0.0.0/8
+{repeated}
 
 [proxy rfc7239]
 trust = 127.0.0.3
 header = Forwarded
+{repeated}
 
 [proxy cdn]
 trust = 173.245.48.9
 header = CF-Connecting-IP
 select = single
+{repeated}
 """
+
+
+def ini(address, repeated):
+    """repeated: the line of that setting for each group, or nothing."""
+    return (INI % address).replace("{repeated}", repeated)
+
 
 # name       a row of the table
 # published  where, or which kind of fault it is
@@ -49,9 +58,10 @@ select = single
 # fooled     what REMOTE_ADDR is, or begins with, if somebody falls for it
 # leaks      parameters that are not to have FORGED in them; None: only REMOTE_ADDR is judged of the modules
 # kept       parameters that the shim leaves as they are with its default settings, though nobody vouches for them
-# not_behind web servers that leave nothing to tell the forgery by: what README.md and SECURITY.md say of them holds
+# doubt_behind web servers that leave nothing to tell the forgery by but that there are two headers of a name: neither
+#            is believed there, and the client is the proxy
 # application  what the modules are asked with, php or libfcgi; the shim is asked with both
-Exhibit = collections.namedtuple("Exhibit", "name published source lines right why header fooled leaks kept not_behind "
+Exhibit = collections.namedtuple("Exhibit", "name published source lines right why header fooled leaks kept doubt_behind "
                                             "application",
                                  defaults=("X-Forwarded-For", FORGED, None, (), (), "php"))
 
@@ -71,7 +81,7 @@ EXHIBITS = (
             [XFF + CLIENT, "X_Forwarded_For: " + FORGED], CLIENT, "it is another header, which no proxy wrote"),
     Exhibit("`X.Forwarded.For` beside it", "name folding, as in CVE-2015-0219; php folds dots as well", PROXY,
             [XFF + CLIENT, "X.Forwarded.For: " + FORGED], CLIENT, "it is another header, which no proxy wrote",
-            not_behind=("Lighttpd",)),
+            doubt_behind=("Lighttpd",)),
     Exhibit("mapped IPv6 for a trusted proxy", "IPv4-mapped addresses, as in CVE-2024-24790", PROXY,
             [XFF + "%s, %s, ::ffff:10.0.0.1" % (FORGED, CLIENT)], CLIENT, "::ffff:10.0.0.1 is 10.0.0.1 in all rules"),
     Exhibit("mapped IPv6 for the client", "IPv4-mapped addresses, as in CVE-2024-24790", PROXY,
