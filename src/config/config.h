@@ -66,6 +66,7 @@ struct config_process {
     gid_t group;     /* with it; (gid_t)-1: that of the user */
     char *pid_file;  /* absolute; NULL: none */
     bool core_dumps; /* a crash may leave one */
+    bool sandbox;    /* processes that relay are in one, if they have to start no programs */
 };
 
 /* Which decisions the error log tells. */

@@ -171,6 +171,8 @@ const struct setting settings_table[] = {
      .help = "File for the process id, in a folder that belongs to user."},
     {"process", "core_dumps", &type_boolean, CONFIG(process.core_dumps), .initial = "no",
      .help = "Whether a crash may leave a core dump, with all that requests hold."},
+    {"process", "sandbox", &type_boolean, CONFIG(process.sandbox), .initial = "yes",
+     .help = "Whether processes that relay give up what they have no use for."},
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

@@ -114,6 +114,7 @@ struct metrics_slot {
     uint64_t pid;        /* 0: nobody is here */
     uint64_t started;    /* wall clock, in seconds */
     uint64_t generation; /* of the configuration that it has, from 1 */
+    uint64_t turned; /* CLOCK_MONOTONIC in ms at which its loop last said that it turns, if it is to say so */
     struct metrics_gauges now;
     struct metrics_counters counters;
     struct metrics_history history;

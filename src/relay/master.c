@@ -14,6 +14,7 @@
 #include "relay/logs.h"
 #include "relay/pass.h"
 #include "relay/renewal.h"
+#include "relay/sandbox.h"
 #include "relay/worker.h"
 
 /* Who ends sooner, in ms, may do so again and again. */
@@ -39,6 +40,7 @@ struct master {
     struct renewal renewal; /* of the configuration; while a load is under way no worker is started */
     struct service *service;
     struct sockets sockets;
+    struct sandbox sandbox;  /* of the workers */
     struct metrics *metrics; /* each worker's slot is that of its place */
     struct log log;
     sigset_t handled; /* signals, blocked here */
@@ -100,10 +102,12 @@ static int be_worker(struct master *m, unsigned number, pid_t master, int channe
     /* Should the master die: as if it had said so. It may have died before this took effect. */
     if (prctl(PR_SET_PDEATHSIG, SIGQUIT) < 0 || getppid() != master)
         return status;
-    if (worker_open(&worker, m->renewal.config, &share, m->metrics) == 0) {
+    const struct charge charge = {
+        .master = channel, .sandbox = &m->sandbox, .beat_ms = (service_beat_ms(m->service) + 1) / 2};
+    if (worker_open(&worker, m->renewal.config, &share, m->metrics, &charge) == 0) {
         worker.relay.generation = m->renewal.generation;
         sigprocmask(SIG_SETMASK, &m->before, NULL);
-        status = worker_run(&worker, &m->sockets, NULL, channel);
+        status = worker_run(&worker, &m->sockets, NULL);
         sigprocmask(SIG_BLOCK, &m->handled, NULL);
     }
     sockets_close(&m->sockets);
@@ -182,7 +186,8 @@ static void on_stop_signal(struct master *m, unsigned number)
     if (at_once)
         log_write(&m->log, LOG_INFO, "%s%s: ending at once", name, again ? " again" : "");
     else
-        log_write(&m->log, LOG_INFO, "%s: telling %u workers to end", name, m->living);
+        log_write(&m->log, LOG_INFO, "%s: telling %u worker%s to end", name, m->living,
+                  m->living == 1 ? "" : "s");
     stop(m, at_once);
 }
 
@@ -351,7 +356,7 @@ static void on_serving(struct master *m, unsigned number)
     if (serving < m->renewal.config->workers)
         return;
     m->complete = true;
-    log_write(&m->log, LOG_INFO, "ready: %u workers", serving);
+    log_write(&m->log, LOG_INFO, "ready: %u worker%s", serving, serving == 1 ? "" : "s");
     service_say_ready(m->service);
     sockets_keep(&m->sockets);
 }
@@ -387,14 +392,25 @@ static void start_due(struct master *m)
     }
 }
 
-/* That this loop turns; that the workers' do, nobody asks. */
+/* Workers whose loops do not turn are no service. */
+static bool all_turn(const struct master *m, uint64_t now)
+{
+    for (unsigned i = 0; i < m->renewal.config->workers; i++) {
+        if (m->places[i].pid > 0 && m->places[i].serves &&
+            m->metrics->slots[i].turned + service_beat_ms(m->service) < now)
+            return false;
+    }
+    return true;
+}
+
 static void beat(struct master *m)
 {
     uint64_t now = now_ms();
     if (m->beat_at == 0 || now < m->beat_at)
         return;
     m->beat_at = now + service_beat_ms(m->service);
-    service_beat(m->service);
+    if (all_turn(m, now))
+        service_beat(m->service);
 }
 
 /* For poll(2). */
@@ -485,6 +501,9 @@ int master_run(struct config *config, const struct inherited *inherited, struct 
     int status = 1;
     log_open(&m.log, (enum log_level)config->log_level, NULL);
     int rc = renewal_open(&m.renewal, config);
+    if (rc == 0 && sandbox_wanted(config))
+        rc = sandbox_make(&m.sandbox, config);
+    m.renewal.sandbox = &m.sandbox;
     if (rc == 0)
         rc = open_signals(&m);
     if (rc == 0)
@@ -498,6 +517,7 @@ int master_run(struct config *config, const struct inherited *inherited, struct 
     if (m.signals >= 0)
         close(m.signals);
     renewal_close(&m.renewal);
+    sandbox_free(&m.sandbox);
     free(m.places);
     free(m.polled);
     metrics_free(m.metrics);

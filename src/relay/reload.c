@@ -32,13 +32,17 @@ static bool change(struct reload *r, struct config *config)
     return true;
 }
 
-/* Of several workers' loads the master has said what there is to say, if it could load the same. */
+/* Of a worker's load the master has said what there is to say, if it could load the same. */
 static void finish_all(struct reload *r, struct config *config, struct messages *messages)
 {
     struct log *log = &r->relay->log;
+    if (config && r->sandbox && !sandbox_fits(r->sandbox, config, messages)) {
+        config_free(config);
+        config = NULL;
+    }
     if (config)
         config_keep_fixed(config, r->config, messages);
-    if (!config || r->relay->share.count == 1)
+    if (!config || !r->sandbox)
         reload_log(log, messages);
     if (!config || !change(r, config)) {
         log_write(log, LOG_ERROR, "%s: not reloaded; configuration %u stays in force", r->config->path,
@@ -109,9 +113,9 @@ static void on_changed(struct trust_watch *watch)
     reload_begin((struct reload *)((char *)watch - offsetof(struct reload, watch)), LOAD_TRUST);
 }
 
-int reload_open(struct reload *r, struct relay *relay, struct config *config)
+int reload_open(struct reload *r, struct relay *relay, struct config *config, const struct sandbox *sandbox)
 {
-    *r = (struct reload){.relay = relay, .config = config};
+    *r = (struct reload){.relay = relay, .config = config, .sandbox = sandbox};
     r->done.data = r;
     r->watch.changed = on_changed;
     int rc = trust_watch_open(&r->watch, relay->loop, &relay->log);

@@ -9,6 +9,7 @@
 
 #include "relay/load.h"
 #include "relay/relay.h"
+#include "relay/sandbox.h"
 #include "relay/trust_watch.h"
 
 struct reload {
@@ -19,14 +20,16 @@ struct reload {
     enum load_what wanted; /* as soon as that is done */
     uv_async_t done;       /* it is */
     struct trust_watch watch;
+    const struct sandbox *sandbox; /* of a master's worker; NULL: there is no master */
 };
 
 /*
  * For a relay that runs, or is to run, with the configuration, which is ours from now on, also when this
- * fails. Begins to wait for trust files to change. 0 or a negative UV_E* value; reload_close is due in either
- * case.
+ * fails. Begins to wait for trust files to change. sandbox: of a master's worker, NULL: there is no master. 0
+ * or a negative UV_E* value; reload_close is due in either case.
  */
-int reload_open(struct reload *reload, struct relay *relay, struct config *config);
+int reload_open(struct reload *reload, struct relay *relay, struct config *config,
+                const struct sandbox *sandbox);
 
 /*
  * Reads again, and has the relay go on with what was read; all that comes of it is in the log. While that is

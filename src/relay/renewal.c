@@ -37,6 +37,10 @@ void renewal_begin(struct renewal *r, struct log *log)
 static bool take_over(struct renewal *r, struct config *config, struct messages *messages, struct log *log)
 {
     struct config *old = r->config;
+    if (config && r->sandbox && !sandbox_fits(r->sandbox, config, messages)) {
+        config_free(config);
+        config = NULL;
+    }
     if (config)
         config_keep_fixed(config, old, messages);
     reload_log(log, messages);

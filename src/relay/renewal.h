@@ -7,6 +7,7 @@
 
 #include "ops/log.h"
 #include "relay/load.h"
+#include "relay/sandbox.h"
 
 struct renewal {
     struct config *config; /* in force */
@@ -14,6 +15,8 @@ struct renewal {
     struct load *load;     /* of the next one, under way; NULL: none is */
     bool again;            /* and once more when that is done */
     int done;              /* can be read when it is; -1: not open */
+    /* What comes next must fit this one, which others are in; NULL: there is none. The owner's. */
+    const struct sandbox *sandbox;
 };
 
 /* The configuration is ours from now on. 0 or a negative errno; renewal_close is due in either case. */

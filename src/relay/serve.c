@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "relay/master.h"
+#include "relay/sandbox.h"
 #include "relay/worker.h"
 
 /* One process does all. */
@@ -14,9 +15,9 @@ static int serve_alone(struct config *config, const struct inherited *inherited,
     struct metrics *metrics = metrics_new(1, (uint64_t)time(NULL));
     const struct share all = share_make(config, 1, 0);
     int status = 1;
-    if (worker_open(&worker, config, &all, metrics) == 0 &&
+    if (worker_open(&worker, config, &all, metrics, NULL) == 0 &&
         sockets_open(&sockets, config, inherited, &worker.relay.log) == 0 && service_enter(service) == 0)
-        status = worker_run(&worker, &sockets, service, -1);
+        status = worker_run(&worker, &sockets, service);
     sockets_close(&sockets);
     worker_close(&worker);
     metrics_free(metrics);
@@ -42,8 +43,8 @@ int serve_run(struct config *config, const struct inherited *inherited)
     signal(SIGPIPE, SIG_IGN);
     process_set_limits(config->process.core_dumps); /* a relay has two descriptors a request */
     if (service_open(&service, config, inherited, &log) == 0)
-        status = config->workers > 1 ? master_run(config, inherited, &service)
-                                     : serve_alone(config, inherited, &service);
+        status = config->workers > 1 || sandbox_wanted(config) ? master_run(config, inherited, &service)
+                                                               : serve_alone(config, inherited, &service);
     else
         config_free(config);
     service.log = &log; /* those of whoever has served have ended */

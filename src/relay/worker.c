@@ -94,13 +94,6 @@ static void on_shutdown_timeout(uv_timer_t *timer)
     relay->ended = true;
 }
 
-/* There is a master, which says with QUIT when it has to be at once: TERM may come from it as well as from
- * whoever signals all processes of the service. */
-static bool is_managed(const struct worker *worker)
-{
-    return worker->relay.config->workers > 1;
-}
-
 static void on_quit(uv_signal_t *handle, int number)
 {
     struct worker *worker = handle->data;
@@ -114,8 +107,9 @@ static void on_signal(uv_signal_t *handle, int number)
     struct worker *worker = handle->data;
     const char *name = number == SIGTERM ? "TERM" : "INT";
     if (worker->relay.stopping && !worker->draining) {
-        if (is_managed(worker))
-            return;
+        if (worker->charge)
+            return; /* it may come from the master as well as from whoever signals all processes of the
+                       service */
         log_write(&worker->relay.log, LOG_INFO, "%s again: ending at once", name);
         worker->relay.ended = true;
         return;
@@ -224,10 +218,14 @@ static void on_user2(uv_signal_t *handle, int number)
                   (long)worker->upgrade.pid);
 }
 
+/* Whoever looks after us hears of us: the service manager, or the master. */
 static void on_beat(uv_timer_t *timer)
 {
     const struct worker *worker = timer->data;
-    service_beat(worker->service);
+    if (worker->service)
+        service_beat(worker->service);
+    else
+        worker->relay.counts->turned = uv_now(&worker->loop);
 }
 
 static void on_hangup(uv_signal_t *handle, int number)
@@ -237,7 +235,9 @@ static void on_hangup(uv_signal_t *handle, int number)
     (void)number;
     if (worker->relay.stopping)
         return;
-    log_write(&worker->relay.log, LOG_INFO, "HUP: reading %s again", config->path);
+    /* The master has said so already. */
+    log_write(&worker->relay.log, worker->charge ? LOG_DEBUG : LOG_INFO, "HUP: reading %s again",
+              config->path);
     upgrade_note_reload(&worker->upgrade);
     reload_begin(&worker->reload, LOAD_ALL);
 }
@@ -276,10 +276,10 @@ static void open_handles(struct worker *worker)
 }
 
 int worker_open(struct worker *worker, struct config *config, const struct share *share,
-                struct metrics *metrics)
+                struct metrics *metrics, const struct charge *charge)
 {
-    *worker =
-        (struct worker){.upgrade = {.ready = -1, .fronts = -1}, .orders = {.fd = -1}, .passed = {.fd = -1}};
+    *worker = (struct worker){
+        .charge = charge, .upgrade = {.ready = -1, .fronts = -1}, .orders = {.fd = -1}, .passed = {.fd = -1}};
     int rc = metrics ? uv_loop_init(&worker->loop) : UV_ENOMEM;
     if (rc < 0) {
         fprintf(stderr, "fcgi-realip: error: cannot make an event loop: %s\n", uv_strerror(rc));
@@ -289,11 +289,11 @@ int worker_open(struct worker *worker, struct config *config, const struct share
     worker->opened = true;
     open_handles(worker);
     rc = relay_open(&worker->relay, &worker->loop, config, share, metrics);
-    if (config->workers > 1) {
+    if (charge)
         uv_signal_start(&worker->quit, on_quit, SIGQUIT);
+    if (share->count > 1)
         worker->relay.kept = on_kept;
-    }
-    int rc_reload = reload_open(&worker->reload, &worker->relay, config);
+    int rc_reload = reload_open(&worker->reload, &worker->relay, config, charge ? charge->sandbox : NULL);
     rc = rc < 0 ? rc : rc_reload;
     worker->relay.owner = worker;
     worker->relay.emptied = on_emptied;
@@ -331,12 +331,15 @@ static int start_listening(struct worker *worker, struct sockets *sockets)
 }
 
 /* The master hears that we serve, and may have an order for us later. */
-static int say_ready(struct worker *worker, int master)
+static int say_ready(struct worker *worker)
 {
     ssize_t n;
-    worker->orders = (struct watch){.fd = master, .level = true, .ready = on_order};
+    if (worker->charge->beat_ms > 0)
+        uv_timer_start(&worker->beat, on_beat, 0, worker->charge->beat_ms);
+    on_beat(&worker->beat);
+    worker->orders = (struct watch){.fd = worker->charge->master, .level = true, .ready = on_order};
     do
-        n = write(master, "r", 1);
+        n = write(worker->charge->master, "r", 1);
     while (n < 0 && errno == EINTR);
     return poller_add(&worker->relay.poller, &worker->orders);
 }
@@ -365,7 +368,7 @@ static void release_signals(void)
     sigprocmask(SIG_UNBLOCK, &held, NULL);
 }
 
-int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int master)
+int worker_run(struct worker *worker, struct sockets *sockets, struct service *service)
 {
     struct relay *relay = &worker->relay;
     worker->service = service;
@@ -373,7 +376,10 @@ int worker_run(struct worker *worker, struct sockets *sockets, struct service *s
         destination_start(relay->destination, &relay->config->upstream) < 0)
         return 1;
     log_write(&relay->log, LOG_INFO, "ready: requests go to %s", relay->destination->target.name);
-    if (master >= 0 && say_ready(worker, master) < 0)
+    if (worker->charge && worker->charge->sandbox->used &&
+        sandbox_enter(worker->charge->sandbox, &relay->log) < 0)
+        return 1;
+    if (worker->charge && say_ready(worker) < 0)
         return 1;
     if (service)
         begin_service(worker, sockets);

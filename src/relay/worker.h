@@ -13,13 +13,23 @@
 #include "relay/destination.h"
 #include "relay/listener.h"
 #include "relay/reload.h"
+#include "relay/sandbox.h"
 #include "relay/service.h"
 #include "relay/sockets.h"
 #include "relay/upgrade.h"
 
+/* What a worker has from its master, who says with QUIT when it has to end at once. */
+struct charge {
+    int master; /* the channel to it (relay/pass.h): it gets a byte when the worker serves, and may bring the
+                   channel to a process that has taken over */
+    const struct sandbox *sandbox; /* to enter before that */
+    uint64_t beat_ms;              /* how often to say in the metrics that the loop turns; 0: never */
+};
+
 struct worker {
     uv_loop_t loop;
-    bool opened; /* the loop is */
+    bool opened;                 /* the loop is */
+    const struct charge *charge; /* NULL: there is no master */
     struct relay relay;
     struct service *service; /* NULL: that is a master's affair */
     struct reload reload;
@@ -42,19 +52,18 @@ struct worker {
 /*
  * Makes all but the listeners; signals are handled from now on. 0, or -1 with the reason in the log.
  * worker_close is due in either case. The configuration is the worker's from now on; the share is ours of its
- * totals. metrics: must outlive the worker; NULL: there was no memory for them.
+ * totals. metrics: must outlive the worker; NULL: there was no memory for them. charge: must outlive it, too;
+ * NULL: there is no master.
  */
 int worker_open(struct worker *worker, struct config *config, const struct share *share,
-                struct metrics *metrics);
+                struct metrics *metrics, const struct charge *charge);
 
 /*
  * Accepts on the sockets, those of a predecessor included, which it takes over and closes when it stops,
- * starts the application if that is ours, and relays until it was told to stop. master: a channel to it
- * (relay/pass.h), which gets a byte when all of that is done, and may bring the channel to a process that has
- * taken over; -1: there is none. service: is told of beginning and end, NULL: that is the master's affair.
- * The exit status: 0, or 1 if it could not start.
+ * starts the application if that is ours, and relays until it was told to stop. service: is told of beginning
+ * and end, NULL: that is the master's affair. The exit status: 0, or 1 if it could not start.
  */
-int worker_run(struct worker *worker, struct sockets *sockets, struct service *service, int master);
+int worker_run(struct worker *worker, struct sockets *sockets, struct service *service);
 
 /* Ends everything at once. */
 void worker_close(struct worker *worker);

@@ -95,9 +95,9 @@ class Stopping(RelayTest):
     def test_front_that_has_connected_and_not_yet_asked(self):
         """Its web server was about to send: nginx answers 502 where its first request finds a closed connection."""
         self.start()
-        before = fd_count(self.shim.pid)
+        before = fd_count(self.shim.relay_pid)
         client, silent = self.client(), self.client()
-        self.wait(lambda: fd_count(self.shim.pid) == before + 2, what="the shim to accept")
+        self.wait(lambda: fd_count(self.shim.relay_pid) == before + 2, what="the shim to accept")
         self.shim.signal(signal.SIGTERM)
         self.shim.wait_log("TERM: no new requests")
         whole = request(PLAIN, b"first", keep=True)

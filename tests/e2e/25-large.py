@@ -64,7 +64,7 @@ class LargeTest(RelayTest):
 
     def pipes(self):
         """How many of its descriptors are ends of pipes."""
-        folder = "/proc/%d/fd" % self.shim.pid
+        folder = "/proc/%d/fd" % self.shim.relay_pid
         count = 0
         for name in os.listdir(folder):
             try:

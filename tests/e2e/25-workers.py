@@ -111,7 +111,8 @@ class Sharing(WorkersTest):
 
     def test_one_is_alone(self):
         """No master, and nothing of workers in the log."""
-        for sections in (PROXIES, PROXIES + "[process]\nworkers = 1\n"):
+        for workers in ("", "workers = 1\n"):
+            sections = PROXIES + "[process]\nsandbox = no\n" + workers
             self.start(name_worker, sections=sections)
             self.assertEqual(self.workers(), [])
             self.assert_answer(fcgi.ask(self.address, PLAIN), b"%d" % self.shim.pid)

@@ -84,7 +84,7 @@ class Places(Logs):
             file.write(read(self.shim.path).replace("shim.sock", "second.sock"))
         again = subprocess.Popen([program(), "serve", "-c", second])
         try:
-            self.wait(lambda: read(self.path("error.log")).count("ready: ") == 2, what="the second one's line")
+            self.wait(lambda: read(self.path("error.log")).count("ready: requests go to") == 2, what="the second one's line")
         finally:
             again.terminate()
             self.assertEqual(again.wait(PATIENCE), 0)
@@ -153,12 +153,12 @@ class Stuck(Logs):
         """A limit of the file's size is as a disk that is full, and can be lifted."""
         self.start(sections=DENY + "[log]\nerror = {dir}/error.log\n")
         self.refuse(3)
-        before = resource.prlimit(self.shim.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(self.shim.pid, resource.RLIMIT_FSIZE, (1000, before[1]))
+        before = resource.prlimit(self.shim.relay_pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.shim.relay_pid, resource.RLIMIT_FSIZE, (1000, before[1]))
         self.refuse(2000)
         size = os.stat(self.path("error.log")).st_size
         self.assertEqual(size, 1000)
-        resource.prlimit(self.shim.pid, resource.RLIMIT_FSIZE, before)
+        resource.prlimit(self.shim.relay_pid, resource.RLIMIT_FSIZE, before)
         # Of itself, within the second.
         text = self.wait(lambda: "are missing here" in read(self.path("error.log")) and read(self.path("error.log")))
         told = re.search(r" warning: (\d+) lines of this log could not be written and are missing here\n", text)
@@ -219,7 +219,7 @@ class Reload(Logs):
         self.wait(said, pattern)
 
     def test_there_and_back(self):
-        self.start(sections=DENY)
+        self.start(sections=DENY, sandbox=False)
         self.refuse()
         self.reload("[log]\nerror = {dir}/new\n", "reloaded; configuration 2 is in force")
         self.refuse(2)

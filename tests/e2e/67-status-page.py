@@ -131,7 +131,7 @@ class StatusPage(StatusTest):
         self.assertRegex(page.text_of("uptime")[0], r"^(\d+ min )?\d+ s$")
         widths = {attributes["data-w"]: attributes["width"] for _, attributes, _ in page.all("data-w")}
         self.assertEqual((widths["requests.answered"], widths["requests.refused"]), ("100.0", "0.0"))
-        self.assertEqual(page.rows["workers"][0][:2], ["0", str(self.shim.pid)])
+        self.assertEqual(page.rows["workers"][0][:2], ["0", str(self.shim.relay_pid)])
         self.assertEqual(page.rows["trust_files"][0][:3], ["f", self.folder + "/a.txt", "1"])
         self.assertNotIn("refused", page.rows)
         for _, _, text in page.all("data-k"):

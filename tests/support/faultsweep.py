@@ -122,6 +122,18 @@ class Scenario:
     def address(self):
         return "unix:%s/shim.sock" % self.shim.dir
 
+    def pids(self):
+        """The process that relays, and its master if it has one."""
+        return {self.shim.pid, self.shim.relay_pid}
+
+    def count(self):
+        """Descriptors."""
+        return sum(map(fd_count, self.pids()))
+
+    def cpu(self):
+        """Seconds of processor time."""
+        return sum(map(cpu_seconds, self.pids()))
+
     def ini(self):
         return "[listen]\n%s\n[upstream]\n%s\n%s\n%s" % (
             self.listen, self.upstream or "address = " + self.responder.address, LIMITS, self.sections)
@@ -144,7 +156,7 @@ class Scenario:
         last = [None, 0]
 
         def same():
-            now = fd_count(self.shim.pid)
+            now = self.count()
             last[:] = [now, last[1] + 1 if now == last[0] else 0]
             return last[1] > 2
         wait_for(same, 5, "the descriptors to settle")
@@ -163,7 +175,7 @@ class Scenario:
 
     def once(self, name, **fault):
         """One fault: what is wrong after it, or None."""
-        used = cpu_seconds(self.shim.pid)
+        used = self.cpu()
         self.faulty = name
         try:
             with self.faults.fail(name, **fault):
@@ -172,7 +184,7 @@ class Scenario:
                 return None  # this run had fewer calls
             self.reached += 1
             text = self.settle()
-            used = cpu_seconds(self.shim.pid) - used if text is None else 0
+            used = self.cpu() - used if text is None else 0
             allowed = 5 if "most" in fault else 0.5  # a call for each few bytes costs something
             return "%.2f s of processor time" % used if used > allowed else text
         except (AssertionError, OSError) as error:
@@ -202,22 +214,22 @@ class Scenario:
 
     def endure(self, client):
         """A request while the fault lasts; the processor time of a good while."""
-        began, used = time.monotonic(), cpu_seconds(self.shim.pid)
+        began, used = time.monotonic(), self.cpu()
         try:
             client.send(request(PLAIN))
         except ConnectionError:
             pass  # closed at once
         client.is_quiet(0.4)
         time.sleep(max(0, 0.4 - (time.monotonic() - began)))  # this long, whatever comes
-        return cpu_seconds(self.shim.pid) - used
+        return self.cpu() - used
 
     def settle(self):
         """After a fault: what is wrong, or None."""
         if not self.shim.running():
             return "it ended with status %s" % self.shim.process.returncode
         self.resume()
-        wait_for(lambda: fd_count(self.shim.pid) <= self.descriptors, 5, "%d descriptors, not %d" % (
-            self.descriptors, fd_count(self.shim.pid)))
+        wait_for(lambda: self.count() <= self.descriptors, 5, "%d descriptors, not %d" % (
+            self.descriptors, self.count()))
         return None
 
     def describe(self, error):

@@ -159,7 +159,7 @@ class World:
         self.ledger.hold("service", became["answered"] == count, "(all)", "the last %d requests: %r", count, became)
 
     def pids(self):
-        return processes.children(self.shim.pid) if self.workers > 1 else [self.shim.pid]
+        return processes.children(self.shim.pid) if self.workers > 1 else [self.shim.relay_pid]
 
     def descriptors(self):
         try:

@@ -35,6 +35,13 @@ def parent(pid):
     return int(fields[1]) if fields else None
 
 
+def same_program(one, other):
+    try:
+        return os.path.samefile("/proc/%d/exe" % one, "/proc/%d/exe" % other)
+    except OSError:
+        return False
+
+
 def children(pid):
     """The processes that it has started and not reaped."""
     return sorted(int(child) for child in os.listdir("/proc") if child.isdigit() and parent(child) == pid)

@@ -33,9 +33,11 @@ class RelayTest(unittest.TestCase):
 
     maxDiff = 4000
 
-    def start(self, script=echo, upstream="", sections=PROXIES, listen=None, app=None, address=None, **options):
+    def start(self, script=echo, upstream="", sections=PROXIES, listen=None, app=None, address=None, sandbox=True,
+              **options):
         """upstream: more lines for [upstream]; sections: more of the file; listen: the lines of [listen];
-        app: what to connect to instead of a Responder of its own, which else runs script at address."""
+        app: what to connect to instead of a Responder of its own, which else runs script at address; sandbox: without
+        one, and with one worker, there is no master, and a reload may do anything."""
         self.app = None
         if app is None:
             self.app = Responder(script, address)
@@ -43,6 +45,8 @@ class RelayTest(unittest.TestCase):
             app = self.app.address
         listen = listen or "address = unix:{dir}/shim.sock"
         ini = "[listen]\n%s\n\n[upstream]\naddress = %s\n%s\n\n%s\n" % (listen, app, upstream, sections)
+        if not sandbox:
+            ini += "[process]\nsandbox = no\n"
         self.shim = Shim(ini, **options)
         self.addCleanup(self.stop_shim, self.shim)
         self.address = "unix:%s/shim.sock" % self.shim.dir

@@ -17,6 +17,8 @@ import tempfile
 import threading
 import time
 
+import processes
+
 PATIENCE = 30.0  # seconds: how long to wait for what ought to come at once
 
 SANITIZER = re.compile(
@@ -195,6 +197,7 @@ class Shim:
             self._forget_dir()
             raise
         self.pid = self.process.pid
+        self._relay_pid = None
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
         try:
@@ -277,26 +280,34 @@ class Shim:
                                          % ("program ended" if ended else "%.0f s passed" % timeout, pattern, text))
                 self._lock.wait(min(left, 0.25))
 
+    @property
+    def relay_pid(self):
+        """The process that relays, the first one that serves: with a sandbox the master's child."""
+        if self._relay_pid is None or not processes.runs(self._relay_pid):
+            own = [pid for pid in processes.children(self.pid) if processes.same_program(pid, self.pid)]
+            self._relay_pid = own[0] if own else self.pid
+        return self._relay_pid
+
     def fds(self):
-        return fd_count(self.pid)
+        return fd_count(self.relay_pid)
 
     def rss(self, field="VmRSS"):
-        return rss_bytes(self.pid, field)
+        return rss_bytes(self.relay_pid, field)
 
     def signal(self, number):
         self.process.send_signal(number)
 
     def freeze(self):
-        """Stops it where it is; from when this returns it does nothing more, until thaw()."""
-        self.signal(signal.SIGSTOP)
+        """Stops what relays where it is; from when this returns it does nothing more, until thaw()."""
+        os.kill(self.relay_pid, signal.SIGSTOP)
         wait_for(lambda: self.state() == "T", what="the shim to stop")
 
     def thaw(self):
-        self.signal(signal.SIGCONT)
+        os.kill(self.relay_pid, signal.SIGCONT)
 
     def state(self):
-        """The letter of its state: R runs, S waits, T is stopped, Z has ended."""
-        with open("/proc/%d/stat" % self.pid) as stat:
+        """The letter of its state, of what relays: R runs, S waits, T is stopped, Z has ended."""
+        with open("/proc/%d/stat" % self.relay_pid) as stat:
             return stat.read().rpartition(")")[2].split()[0]
 
     def wait_exit(self, timeout=PATIENCE):

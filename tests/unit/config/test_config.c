@@ -152,9 +152,9 @@ static void test_keys(void **state)
                "E4: \"threads\": no such key in [realip]\n"
                "E6: \"frowarded_for\": no such key in [realip]; did you mean \"forwarded_for\"?\n");
     /* Settings of later versions do nothing yet, so they are not taken. */
-    check_load(GROUP "[process]\nthreads = 2\nsandbox = x\n[status]\npath = /x\n[state]\n",
+    check_load(GROUP "[process]\nthreads = 2\nsandboxes = x\n[status]\npath = /x\n[state]\n",
                "E4: \"threads\": no such key in [process]\n"
-               "E5: \"sandbox\": no such key in [process]\n"
+               "E5: \"sandboxes\": no such key in [process]; did you mean \"sandbox\"?\n"
                "E8: [state]: no such section; did you mean [status]?\n");
 }
 

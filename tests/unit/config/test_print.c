@@ -124,6 +124,7 @@ static void test_print(void **state)
                               "# group is not set: that of user\n"
                               "# pid_file is not set: none\n"
                               "core_dumps = no\n"
+                              "sandbox = yes\n"
                               "shutdown_timeout = 30s\n"
                               "\n"
                               "[limits]\n"
