@@ -6,6 +6,10 @@
 #define ENTRY_FORMS                                                                                          \
     "write an address, a block such as 192.0.2.0/24, loopback, link-local, private, unix: or a host name"
 
+/* Of one trust file; what has more is none, and asking for all its words as host names would take for ever.
+ */
+#define ERRORS_MOST 20
+
 static const struct {
     const char *word;
     const char *blocks[4];
@@ -194,6 +198,11 @@ static void read_lines(const struct trust_list *list, struct lines *lines, struc
     size_t errors = list->messages->errors;
     while (lines_next(lines, &line)) {
         inner.line = lines->number;
+        if (list->messages->errors - errors >= ERRORS_MOST) {
+            messages_add(list->messages, true, lines->path, lines->number,
+                         "too many errors: not read any further; is this a list of proxies?");
+            return;
+        }
         if (!line.bad)
             entries += add_line(&inner, line.text);
     }

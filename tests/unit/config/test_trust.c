@@ -269,6 +269,21 @@ static void test_file_mistakes(void **state)
     check_file("192.0.2.1\001\n", "", "E./list.txt:1: control character 0x01 in column 10; remove it\n");
 }
 
+/* As a program that is named by mistake; each of its words could be a host name, and asked for. */
+static void test_file_of_mistakes_alone(void **state)
+{
+    (void)state;
+    char text[12000] = "", said[8192] = "", line[256];
+    for (int i = 1; i <= 1000; i++)
+        strcat(text, "nobody\n");
+    for (int i = 1; i <= 20; i++) {
+        snprintf(line, sizeof line, "E./list.txt:%d: trust = \"nobody\": " RESOLVE "\n", i);
+        strcat(said, line);
+    }
+    strcat(said, "E./list.txt:21: too many errors: not read any further; is this a list of proxies?\n");
+    check_file(text, "", said);
+}
+
 #define NO_ENTRY                                                                                             \
     "E4: trust_file = \"list.txt\": ./list.txt holds no entry; write the proxies' addresses into it, one a " \
     "line\n"
@@ -289,10 +304,15 @@ static void test_empty_and_missing_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_entries),       cmocka_unit_test(test_numbers_ask_nobody),
-        cmocka_unit_test(test_name_syntax),   cmocka_unit_test(test_other_lists),
-        cmocka_unit_test(test_no_memory),     cmocka_unit_test(test_file_spellings),
-        cmocka_unit_test(test_file_mistakes), cmocka_unit_test(test_empty_and_missing_files),
+        cmocka_unit_test(test_entries),
+        cmocka_unit_test(test_numbers_ask_nobody),
+        cmocka_unit_test(test_name_syntax),
+        cmocka_unit_test(test_other_lists),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_file_spellings),
+        cmocka_unit_test(test_file_mistakes),
+        cmocka_unit_test(test_file_of_mistakes_alone),
+        cmocka_unit_test(test_empty_and_missing_files),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
