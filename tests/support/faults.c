@@ -24,7 +24,7 @@ const char *const fault_names[] = {NAMES(TEXT) NULL};
 struct fault_control *fault_control;
 static struct range {
     uintptr_t base, start, end;
-} program, libuv, exempt;
+} program, libuv, exempt, libseccomp;
 
 /* ---- set-up ---- */
 
@@ -53,6 +53,9 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *unused)
         program.base = info->dlpi_addr; /* it comes first */
     if (strstr(info->dlpi_name, "/libuv.so") != NULL)
         note_range(&libuv, info);
+    /* Version 2.5 takes memory for granted and crashes without: before the process serves anybody. */
+    if (strstr(info->dlpi_name, "/libseccomp.so") != NULL)
+        note_range(&libseccomp, info);
     /* The sanitizers' own work in the C library has to succeed. */
     if (strstr(info->dlpi_name, "/libc.so") != NULL && dlsym(RTLD_DEFAULT, "__asan_init") != NULL)
         note_range(&exempt, info);
@@ -115,7 +118,7 @@ bool fault_stops_behind(void)
 static const struct fault *find(int number, const void *caller)
 {
     uintptr_t address = (uintptr_t)caller;
-    if (fault_control == NULL || holds(&exempt, address))
+    if (fault_control == NULL || holds(&exempt, address) || holds(&libseccomp, address))
         return NULL;
     bool uv = holds(&libuv, address);
     struct fault *fault = &fault_control->faults[number * CALLERS + (uv ? CALLER_LIBUV : CALLER_PROGRAM)];
