@@ -13,7 +13,8 @@ import unittest
 
 import fcgi
 import processes
-from relay import PLAIN, PROXIES, RelayTest, change
+from faults import Faults
+from relay import PLAIN, PROXIES, RelayTest, change, tell_remote_addr
 from shim import PATIENCE, program, wait_for
 
 CLIENT = "203.0.113.7"
@@ -25,16 +26,6 @@ LANDLOCK_VERSION = ctypes.CDLL(None).syscall(444, None, 0, 1)  # -1 where there 
 def filters(pid):
     """2: a filter is in force."""
     return int(re.search(rb"^Seccomp:\s*(\d)$", processes.read(pid, "status"), re.M).group(1))
-
-
-def remote_addr(connection):
-    while True:
-        now = connection.read_request()
-        if now is None:
-            return
-        connection.reply(now.get("REMOTE_ADDR")[0])
-        if not now.keep:
-            return
 
 
 class SandboxTest(RelayTest):
@@ -114,10 +105,28 @@ class Intruder(SandboxTest):
 
 
 
+class Unable(SandboxTest):
+    @unittest.skipIf(LANDLOCK_VERSION < 1, "the kernel has no Landlock")
+    def test_who_cannot_enter_does_not_serve(self):
+        """The last prctl(2) of a start is the one that Landlock wants."""
+        counting, failing = Faults(), Faults()
+        self.addCleanup(counting.close)
+        self.addCleanup(failing.close)
+        self.start(env=counting.env)
+        self.assertEqual(filters(self.shim.relay_pid), 2)
+        failing.set("prctl", errno.ENOMEM, first=counting.calls()["prctl"])
+        self.start(env=failing.env, ready=False)
+        self.assertEqual(self.shim.wait_exit(), 1)
+        self.assertRegex(self.shim.log(), "error: cannot enter the sandbox: landlock: Cannot allocate memory; "
+                         "sandbox = no in .process. does without one\n")
+        self.assertNotIn("ready: 1 worker", self.shim.log())
+        self.assertEqual(failing.hits("prctl"), 1)
+
+
 class Serves(SandboxTest):
     def test_what_the_configuration_needs(self):
         """Reloads, trust files in a folder of their own, by a link and replaced, names, log files made anew."""
-        self.start(remote_addr, sections="[proxy test]\ntrust = 10.0.0.0/8, localhost\ntrust_file = %s\n" % self.linked()
+        self.start(tell_remote_addr, sections="[proxy test]\ntrust = 10.0.0.0/8, localhost\ntrust_file = %s\n" % self.linked()
                    + "[log]\nerror = {dir}/error.log\naccess = {dir}/access.log\n",
                    ready=False)
         wait_for(lambda: os.path.exists(self.path("error.log")) and "ready: 1 worker" in self.log(), what="the shim")
@@ -169,7 +178,7 @@ class OutOfReach(SandboxTest):
 
     @unittest.skipIf(LANDLOCK_VERSION < 1, "the kernel has no Landlock")
     def test_files(self):
-        self.start(remote_addr, sections=PROXIES + "[process]\npid_file = {dir}/pid\n")
+        self.start(tell_remote_addr, sections=PROXIES + "[process]\npid_file = {dir}/pid\n")
         wait_for(lambda: os.path.exists(self.path("pid")), what="the pid file")
         sections = "[process]\npid_file = {dir}/pid\n[proxy test]\ntrust_file = %s/list.txt\n" % self.elsewhere
         self.refuse(sections, "error: .*cannot read files in %s: the sandbox .* upgrade" % re.escape(self.elsewhere))
@@ -184,13 +193,13 @@ class OutOfReach(SandboxTest):
 
     @unittest.skipIf(LANDLOCK_VERSION < 1, "the kernel has no Landlock")
     def test_logs_and_names(self):
-        self.start(remote_addr)
+        self.start(tell_remote_addr)
         self.refuse(PROXIES + "[log]\naccess = %s/access.log\n" % self.elsewhere,
                     "error: .*cannot write log files in %s" % re.escape(self.elsewhere))
         self.refuse("[proxy test]\ntrust = 10.0.0.0/8, localhost\n", "error: .*cannot look up the names of hosts")
 
     def test_programs(self):
-        self.start(remote_addr)
+        self.start(tell_remote_addr)
         self.reload(self.ini(PROXIES).replace("address = " + self.app.address, "cgi = /bin/true"))
         self.shim.wait_log("error: .*no program can be started from the sandbox")
         self.assertEqual(self.who(), CLIENT)

@@ -10,7 +10,7 @@ import fcgi
 import processes
 from application import STARTED, ApplicationTest
 from load import FcgiAsker, Load
-from relay import PLAIN, change
+from relay import PLAIN, change, tell_remote_addr
 
 CLIENT, PROXY = "203.0.113.7", "10.0.0.1"
 VIA_PROXY = change(PLAIN, ("HTTP_X_FORWARDED_FOR", CLIENT), REMOTE_ADDR=PROXY)
@@ -20,21 +20,11 @@ TRUSTING = "[proxy a]\ntrust = 10.0.0.0/8\n"
 DOUBTING = "[proxy a]\ntrust = 10.9.0.0/16\n"
 
 
-def tell(connection):
-    while True:
-        now = connection.read_request()
-        if now is None:
-            return
-        connection.reply(now.get("REMOTE_ADDR")[0])
-        if not now.keep:
-            return
-
-
 class Workers(ApplicationTest):
     generation = 1
 
     def begin(self, sections=TRUSTING):
-        self.start(tell, sections=sections + PROCESS)
+        self.start(tell_remote_addr, sections=sections + PROCESS)
         self.shim.wait_log("info: ready: %d workers$" % WORKERS)
 
     def ini(self, sections=TRUSTING, upstream=None, process=PROCESS):

@@ -28,6 +28,17 @@ def change(params, *more, **changed):
     return params + list(more)
 
 
+def tell_remote_addr(connection):
+    """A script: the answer is who the client is."""
+    while True:
+        now = connection.read_request()
+        if now is None:
+            return
+        connection.reply(now.get("REMOTE_ADDR")[0])
+        if not now.keep:
+            return
+
+
 class RelayTest(unittest.TestCase):
     """start() gives self.shim, self.app and self.address; all is stopped and checked when the test ends."""
 
