@@ -67,6 +67,7 @@ struct config_process {
     char *pid_file;  /* absolute; NULL: none */
     bool core_dumps; /* a crash may leave one */
     bool sandbox;    /* processes that relay are in one, if they have to start no programs */
+    bool io_uring;   /* they may send to several connections in one system call */
 };
 
 /* Which decisions the error log tells. */

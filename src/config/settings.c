@@ -173,6 +173,8 @@ const struct setting settings_table[] = {
      .help = "Whether a crash may leave a core dump, with all that requests hold."},
     {"process", "sandbox", &type_boolean, CONFIG(process.sandbox), .initial = "yes",
      .help = "Whether processes that relay give up what they have no use for."},
+    {"process", "io_uring", &type_boolean, CONFIG(process.io_uring), .initial = "yes",
+     .help = "Whether bytes for several connections go out in one system call, where the kernel lets us."},
     {"process", "shutdown_timeout", &type_duration, CONFIG(shutdown_timeout_ms), .most = YEAR,
      .initial = "30s", .help = "How long running requests may take to end after SIGTERM."},
 

@@ -24,10 +24,9 @@ static ssize_t write_pieces(int fd, struct iovec *piece, int count)
 #define LATE_MAX   8192
 #define ARENA_SIZE (256 * 1024)
 
-/* Writes now; the rest is queued. */
-static int write_now(struct poller *poller, struct stream *stream, const struct gather *gather)
+/* n bytes have been written, or it is a negative errno. */
+static int queue_rest(struct poller *poller, struct stream *stream, const struct gather *gather, ssize_t n)
 {
-    ssize_t n = write_pieces(stream->watch.fd, (struct iovec *)gather->piece, gather->count);
     if (n < 0)
         return (int)n;
     if ((size_t)n == gather->bytes)
@@ -35,6 +34,13 @@ static int write_now(struct poller *poller, struct stream *stream, const struct 
     if (buffer_append_gather(&stream->out, gather, (size_t)n) < 0)
         return -ENOMEM;
     return poller_want_write(poller, &stream->watch, true);
+}
+
+/* Writes now; the rest is queued. */
+static int write_now(struct poller *poller, struct stream *stream, const struct gather *gather)
+{
+    ssize_t n = write_pieces(stream->watch.fd, (struct iovec *)gather->piece, gather->count);
+    return queue_rest(poller, stream, gather, n);
 }
 
 static void take_late(struct stream *stream, struct gather *gather)
@@ -69,17 +75,59 @@ static int write_pipe(struct poller *poller, struct stream *stream)
     return rc;
 }
 
+/* Writes what waits in the late ones; errors: what came of each, 0 or a negative errno. */
+static void write_all_late(struct poller *poller, struct stream **late, int *errors, size_t n)
+{
+    struct send sends[RING_SENDS];
+    struct gather gather;
+    for (size_t i = 0; i < n; i++)
+        sends[i] = (struct send){.fd = late[i]->watch.fd, .data = late[i]->late, .len = late[i]->late_len};
+    size_t done = ring_send(&poller->outbox->ring, sends, n);
+    for (size_t i = 0; i < n; i++) {
+        if (i >= done) {
+            errors[i] = write_late(poller, late[i]);
+            continue;
+        }
+        take_late(late[i], &gather);
+        errors[i] = queue_rest(poller, late[i], &gather, sends[i].sent);
+    }
+}
+
+/* Whoever is told what became of his bytes may end others: nobody is told before all are written. */
+static void write_batch(struct poller *poller, struct stream **batch, size_t n)
+{
+    int errors[RING_SENDS];
+    size_t nlate = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct stream *stream = batch[i];
+        if (stream->late_len == 0)
+            continue;
+        batch[i] = batch[nlate];
+        batch[nlate++] = stream;
+    }
+    write_all_late(poller, batch, errors, nlate);
+    for (size_t i = nlate; i < n; i++)
+        errors[i] = write_pipe(poller, batch[i]);
+    for (size_t i = 0; i < n; i++) {
+        if (batch[i]->watch.fd >= 0)
+            batch[i]->settled(batch[i], errors[i]);
+    }
+}
+
 static void after_round(struct poller *poller)
 {
     struct outbox *outbox = poller->outbox;
+    struct stream *batch[RING_SENDS];
     while (outbox->first) {
-        struct stream *stream = outbox->first;
-        outbox->first = stream->next_late;
-        stream->listed = false;
-        if (stream->late_len > 0)
-            stream->settled(stream, write_late(poller, stream));
-        else if (stream->pipe && !stream->watch.want_write)
-            stream->settled(stream, write_pipe(poller, stream));
+        size_t n = 0;
+        while (outbox->first && n < RING_SENDS) {
+            struct stream *stream = outbox->first;
+            outbox->first = stream->next_late;
+            stream->listed = false;
+            if (stream->late_len > 0 || (stream->pipe && !stream->watch.want_write))
+                batch[n++] = stream;
+        }
+        write_batch(poller, batch, n);
     }
     outbox->last = &outbox->first;
     outbox->used = 0;
@@ -101,6 +149,7 @@ int outbox_open(struct outbox *outbox, struct poller *poller, struct deadlines *
 
 void outbox_close(struct outbox *outbox)
 {
+    ring_close(&outbox->ring);
     pipes_close(&outbox->pipes);
     free(outbox->arena);
     outbox->arena = NULL;

@@ -1,10 +1,9 @@
 /*
  * A connected stream socket with its write queue: what front and upstream connections have in common.
  *
- * Small writes made while a round of events is handled wait until the round is over and then go out one
- * behind the other. Each write wakes a process, which on a busy machine runs at once, serves that one request
- * and sleeps again; woken by many writes in a row it finds much to do each time. That halves the context
- * switches.
+ * Small writes made while a round of events is handled wait until the round is over and then go out together,
+ * in one system call where there is a ring: those who are woken by them then find much to do each time, see
+ * relay/ring.h.
  *
  * Much that is only to be passed on need not be copied: it goes through a pipe (stream_splice).
  */
@@ -15,6 +14,7 @@
 
 #include "relay/pipe.h"
 #include "relay/poller.h"
+#include "relay/ring.h"
 
 /* Reading the other side stops while more than this waits to be written. */
 #define STREAM_HIGH_WATER 65536
@@ -33,13 +33,14 @@ struct stream {
     void (*settled)(struct stream *stream, int error);
 };
 
-/* Where the writes of a round wait, and the loop's pipes. */
+/* Where the writes of a round wait, and what they go out through. */
 struct outbox {
     char *arena;
     size_t used;
     struct stream *first;
     struct stream **last;
     struct pipes pipes;
+    struct ring ring; /* from ring_open on: the owner's to open */
 };
 
 /* Without it every write goes out at once. 0 or -ENOMEM. */

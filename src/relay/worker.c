@@ -275,6 +275,16 @@ static void open_handles(struct worker *worker)
     uv_signal_start(&worker->user2, on_user2, SIGUSR2);
 }
 
+/* Before there is a sandbox: in one nobody can make a ring. */
+static void open_ring(struct relay *relay)
+{
+    int rc = ring_open(&relay->outbox.ring);
+    if (rc < 0)
+        log_write(&relay->log, LOG_INFO,
+                  "no io_uring here (%s): what goes to several connections takes a system call for each",
+                  strerror(-rc));
+}
+
 int worker_open(struct worker *worker, struct config *config, const struct share *share,
                 struct metrics *metrics, const struct charge *charge)
 {
@@ -289,6 +299,8 @@ int worker_open(struct worker *worker, struct config *config, const struct share
     worker->opened = true;
     open_handles(worker);
     rc = relay_open(&worker->relay, &worker->loop, config, share, metrics);
+    if (rc == 0 && config->process.io_uring)
+        open_ring(&worker->relay);
     if (charge)
         uv_signal_start(&worker->quit, on_quit, SIGQUIT);
     if (share->count > 1)
