@@ -93,7 +93,24 @@ static void write_all_late(struct poller *poller, struct stream **late, int *err
     }
 }
 
-/* Whoever is told what became of his bytes may end others: nobody is told before all are written. */
+/* Whoever is told what became of his bytes may end others, or send to them. */
+static void settle_batch(struct stream **batch, const int *errors, size_t n)
+{
+    /* An error may pass, as that of having no memory: nothing may go out behind the bytes that it cost. */
+    for (size_t i = 0; i < n; i++) {
+        if (errors[i] < 0)
+            batch[i]->corked = true;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (batch[i]->watch.fd < 0)
+            continue;
+        if (errors[i] < 0)
+            batch[i]->corked = false;
+        batch[i]->settled(batch[i], errors[i]);
+    }
+}
+
+/* Nobody is told what became of his bytes before those of all are written. */
 static void write_batch(struct poller *poller, struct stream **batch, size_t n)
 {
     int errors[RING_SENDS];
@@ -108,10 +125,7 @@ static void write_batch(struct poller *poller, struct stream **batch, size_t n)
     write_all_late(poller, batch, errors, nlate);
     for (size_t i = nlate; i < n; i++)
         errors[i] = write_pipe(poller, batch[i]);
-    for (size_t i = 0; i < n; i++) {
-        if (batch[i]->watch.fd >= 0)
-            batch[i]->settled(batch[i], errors[i]);
-    }
+    settle_batch(batch, errors, n);
 }
 
 static void after_round(struct poller *poller)

@@ -23,7 +23,8 @@ struct stream {
     struct watch watch;
     struct buffer out; /* bytes that the socket did not take yet */
     struct pipe *pipe; /* more of them, which go before those; NULL: none */
-    bool corked;       /* not connected yet: everything waits in out */
+    /* Everything waits in out: it is not connected yet, or `settled` is about to tell of an error. */
+    bool corked;
     /* Bytes that wait in the outbox for the end of the round; never while out or a pipe holds any. */
     char *late;
     size_t late_len;
