@@ -6,6 +6,7 @@ of each kind do, with one error. REALIP_SCENARIOS names some of them.
 """
 
 import concurrent.futures
+import contextlib
 import errno
 import os
 import re
@@ -15,13 +16,15 @@ import unittest
 
 import faultsweep
 from application import STARTED
-from faultsweep import HEADER, Scenario, Start, Sweep, ask
-from fcgi import Responder
+from faultsweep import HEADER, Scenario, Start, Sweep, ask, judge
+from fcgi import Client, Responder
 from relay import PLAIN, POST, change
+from rounds import Gate, exchange
 from shim import free_port, wait_for
 
 WHOLE = os.environ.get("REALIP_FAULTS") == "all"
 BODY = bytes(range(256)) * 200
+CLIENTS = 12  # more than the entries that a call of io_uring_submit that is cut takes
 
 
 class Relay(Scenario):
@@ -38,6 +41,32 @@ class Kept(Relay):
     @property
     def upstream(self):
         return "address = %s\nkeepalive = on\nconnections = 2\nidle_timeout = 50ms" % self.responder.address
+
+
+class Together(Scenario):
+    """Several kept connections whose requests come in one round, and so do their answers: they go out at once."""
+
+    chosen = ("send", "io_uring_submit", "epoll_ctl", "calloc", "read")
+
+    def __init__(self, responder):
+        self.gate = Gate(0.3)
+        super().__init__(Responder(self.gate))
+        self.upstream = "address = %s\nkeepalive = on\nconnections = %d\nidle_timeout = 100ms" % (
+            self.responder.address, CLIENTS)
+
+    def quiet(self):
+        self.responder.wait(lambda: self.responder.open == 0, "its connections to be closed")
+        return super().quiet()
+
+    def traffic(self):
+        verdicts = []
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(Client(self.address)) for _ in range(CLIENTS)]
+            for turn in (1, 2):
+                bodies = [b"%d: client %d" % (turn, i) * 40 for i in range(CLIENTS)]
+                responses = exchange(self.shim, self.gate, clients, bodies, keep=turn == 1, timeout=5)
+                verdicts += [judge(response, body) for response, body in zip(responses, bodies)]
+        return verdicts
 
 
 class Tcp(Relay):
@@ -144,7 +173,7 @@ class Workers(Start):
     traffic = Begin.traffic
 
 
-KINDS = (Relay, Kept, Tcp, Reload, Command, Cgi, Logs, Begin, Workers)
+KINDS = (Relay, Kept, Together, Tcp, Reload, Command, Cgi, Logs, Begin, Workers)
 
 
 def run(kind):

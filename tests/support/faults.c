@@ -171,6 +171,20 @@ bool fault_fails_or_cuts(int number, const void *caller, int fd, size_t *size)
     return true;
 }
 
+bool fault_fails_or_takes(int number, const void *caller, unsigned *count)
+{
+    const struct fault *fault = find(number, caller);
+    if (fault == NULL)
+        return false;
+    if (fault->most == 0) {
+        errno = (int)fault->error;
+        return true;
+    }
+    if (*count > fault->most)
+        *count = (unsigned)fault->most;
+    return false;
+}
+
 void *fault_look_up(void **place, const char *name)
 {
     void *found = __atomic_load_n(place, __ATOMIC_ACQUIRE);

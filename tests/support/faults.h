@@ -4,8 +4,9 @@
  * same in Python.
  *
  * Only calls through the dynamic linker are seen: those of the program and of its libraries, not the C
- * library's own. It stands before AddressSanitizer's library in the order of libraries, so that its checks
- * are made on what comes through; the C library's calls are left alone then.
+ * library's own. What goes through a ring counts as calls of send. It stands before AddressSanitizer's
+ * library in the order of libraries, so that its checks are made on what comes through; the C library's calls
+ * are left alone then.
  */
 #ifndef FAULTS_H
 #define FAULTS_H
@@ -20,7 +21,7 @@ struct fault {
     uint64_t calls; /* so far */
     uint64_t first; /* the call, from 1 on, that fails first */
     uint64_t times; /* how many fail; 0: none */
-    uint64_t most;  /* bytes that such a call moves at most; 0: it fails with 'error' */
+    uint64_t most;  /* bytes, entries of a ring, that such a call moves at most; 0: it fails with 'error' */
     int64_t error;  /* errno, or what the function returns instead; or FAULT_STOPS... */
     uint64_t hits;  /* how many have failed or were cut short */
     uint64_t where; /* the last one's caller, as an address in its file */
@@ -50,7 +51,7 @@ struct fault_control {
     X(epoll_wait) X(epoll_pwait) X(eventfd) X(eventfd_read) X(eventfd_write) X(signalfd) X(inotify_init1) \
     X(inotify_add_watch) X(fork) X(vfork) X(execve) X(waitpid) X(waitid) X(kill) X(chdir) X(setsid) X(prctl) \
     X(getrlimit) X(setrlimit) X(setuid) X(setgroups) X(setresuid) X(setresgid) X(pidfd_open) X(close_range) \
-    X(pthread_create) X(getaddrinfo)
+    X(pthread_create) X(getaddrinfo) X(io_uring_queue_init) X(io_uring_register) X(io_uring_submit)
 /* clang-format on */
 
 #define NUMBER(name) NUMBER_##name,
@@ -67,6 +68,9 @@ bool fault_fails(int number, const void *caller);
 
 /* The same for one that moves bytes; or makes them fewer. */
 bool fault_fails_or_cuts(int number, const void *caller, int fd, size_t *size);
+
+/* The same for one that takes so many of something. */
+bool fault_fails_or_takes(int number, const void *caller, unsigned *count);
 
 /* Of the call that has just been made: shall the process stand still behind it? Says so once. */
 bool fault_stops_behind(void);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <liburing.h>
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
@@ -262,6 +263,62 @@ PARTS(writev)
 MESSAGE(sendmsg, const struct msghdr)
 MESSAGE(recvmsg, struct msghdr)
 
+/* ---- rings ---- */
+
+#define RING_MOST 64
+
+int io_uring_queue_init(unsigned entries, struct io_uring *ring, unsigned flags)
+{
+    NEXT(int, io_uring_queue_init, (unsigned, struct io_uring *, unsigned));
+    return fault_fails(NUMBER_io_uring_queue_init, CALLER) ? -errno : next(entries, ring, flags);
+}
+
+/* A send that fails sends nothing, and its error takes the place of that result. */
+static int spoil(struct io_uring_sqe *entry, const void *caller)
+{
+    size_t size = entry->len;
+    if (entry->opcode != IORING_OP_SEND)
+        return 0;
+    int error = fault_fails_or_cuts(NUMBER_send, caller, entry->fd, &size) ? errno : 0;
+    entry->len = error != 0 ? 0 : (unsigned)size;
+    return error;
+}
+
+static void put_errors(struct io_uring *ring, const uint64_t *which, const int *errors, unsigned count)
+{
+    struct io_uring_cqe *result;
+    unsigned head;
+    io_uring_for_each_cqe(ring, head, result)
+    {
+        for (unsigned i = 0; i < count; i++) {
+            if (errors[i] != 0 && which[i] == result->user_data)
+                result->res = -errors[i];
+        }
+    }
+}
+
+int io_uring_submit(struct io_uring *ring)
+{
+    NEXT(int, io_uring_submit, (struct io_uring *));
+    uint64_t which[RING_MOST];
+    int errors[RING_MOST];
+    unsigned tail = ring->sq.sqe_tail, count = tail - ring->sq.sqe_head;
+    unsigned mask = *ring->sq.kring_mask;
+    if (fault_fails_or_takes(NUMBER_io_uring_submit, CALLER, &count))
+        return -errno;
+    count = count < RING_MOST ? count : RING_MOST;
+    for (unsigned i = 0; i < count; i++) {
+        struct io_uring_sqe *entry = &ring->sq.sqes[(ring->sq.sqe_head + i) & mask];
+        which[i] = entry->user_data;
+        errors[i] = spoil(entry, CALLER);
+    }
+    ring->sq.sqe_tail = ring->sq.sqe_head + count;
+    int rc = next(ring);
+    ring->sq.sqe_tail = tail;
+    put_errors(ring, which, errors, count);
+    return rc;
+}
+
 /* ---- processes and threads ---- */
 
 CALL(pid_t, -1, fork, (void), ())
@@ -338,7 +395,8 @@ long syscall(long number, ...)
         a[i] = va_arg(list, long);
     va_end(list);
     if ((number == SYS_pidfd_open && fault_fails(NUMBER_pidfd_open, CALLER)) ||
-        (number == SYS_close_range && fault_fails(NUMBER_close_range, CALLER)))
+        (number == SYS_close_range && fault_fails(NUMBER_close_range, CALLER)) ||
+        (number == SYS_io_uring_register && fault_fails(NUMBER_io_uring_register, CALLER)))
         return -1;
     return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

@@ -51,6 +51,8 @@ ERRORS = {
     **dict.fromkeys(("setuid", "setgroups", "setresuid", "setresgid"), (E.EAGAIN, E.EPERM)),
     "pidfd_open": (E.EMFILE, E.ENFILE, E.ENOMEM, E.ENOSYS), "close_range": (E.ENOSYS,),
     "getaddrinfo": (-3, -10),  # EAI_AGAIN, EAI_MEMORY
+    "io_uring_queue_init": (E.EPERM, E.ENOSYS, E.EINVAL) + NUMBERS + MEMORY, "io_uring_register": (E.EINVAL,),
+    "io_uring_submit": (E.EAGAIN, E.EBUSY),
     "uv:pipe2": NUMBERS, "uv:eventfd": NUMBERS, "uv:epoll_create1": NUMBERS, "uv:calloc": MEMORY,
     "uv:realloc": MEMORY, "uv:malloc": MEMORY, "uv:inotify_init1": NUMBERS,
     "uv:inotify_add_watch": (E.ENOSPC, E.ENOMEM),
@@ -58,7 +60,11 @@ ERRORS = {
 }
 
 # What moves bytes, and may move fewer.
-MOVES = ("recv", "recvmsg", "send", "sendmsg", "read", "readv", "write", "writev", "pread", "pwrite", "splice")
+MOVES = ("recv", "recvmsg", "send", "sendmsg", "read", "readv", "write", "writev", "pread", "pwrite", "splice",
+         "io_uring_submit")
+
+# Whoever has met one of these does without from then on.
+LASTING = ("io_uring_submit",)
 
 # Those that fail for a while in every run, and not only in the whole one.
 OUTAGES = ("accept4", "socket", "calloc", "epoll_ctl", "vfork", "write")
@@ -109,6 +115,7 @@ class Scenario:
     env = {}
     files = {}  # more of them, in {dir}
     impossible = ()  # (call, errno) that the kernel does not give here
+    chosen = ()  # calls; in runs that are not the whole one only these fail, with each of their errors
 
     def __init__(self, responder):
         self.responder = responder
@@ -338,6 +345,8 @@ class Sweep:
 
     def tell(self, name, fault, text):
         if text is None:
+            if name in LASTING and not isinstance(self.scenario, Start):
+                self.again()
             return
         self.note(name, fault, text + "\n" + self.scenario.shim.log()[-600:])
         self.again()
@@ -359,9 +368,12 @@ class Sweep:
     def run_all(self):
         self.scenario.start()
         self.counts = self.scenario.counts()
+        chosen = () if self.whole else self.scenario.chosen
         for name, count in sorted(self.counts.items()):
+            if chosen and name not in chosen:
+                continue
             errors = [error for error in ERRORS.get(name, ()) if (name, error) not in self.scenario.impossible]
-            for error in errors if self.whole else errors[:1]:
+            for error in errors if self.whole or chosen else errors[:1]:
                 for n in range(1, count + 1) if self.whole else self.scenario.sample(count):
                     self.one(name, error=error, first=n)
             lasting = [error for error in errors if error not in (E.EINTR, E.EAGAIN)]
@@ -370,7 +382,7 @@ class Sweep:
             if self.whole and errors:
                 self.leaks(name)
         for name in MOVES:
-            if name in self.counts:
+            if name in self.counts and (name in chosen or not chosen):
                 for most in range(1, 41) if self.whole else (9,):
                     self.one(name, most=most, times=ALWAYS)
         text = self.scenario.end()
