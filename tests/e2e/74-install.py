@@ -172,7 +172,7 @@ class Packages(unittest.TestCase):
             self.assertTrue(self.field(package, "Version").startswith(VERSION + "-"), package)
             self.assertIn("libc6", self.field(package, "Depends") + ("libc6" if package.endswith("-dev") else ""))
         depends = self.field("fcgi-realip", "Depends")
-        for library in ("libuv1", "libinih1", "adduser"):
+        for library in ("libuv1", "libinih1", "libseccomp2", "liburing2", "adduser"):
             self.assertIn(library, depends)
         self.assertIn("libfcgi-realip0 (= %s)" % self.field("libfcgi-realip0", "Version"),
                       self.field("libfcgi-realip-dev", "Depends"))

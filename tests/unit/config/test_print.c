@@ -125,6 +125,7 @@ static void test_print(void **state)
                               "# pid_file is not set: none\n"
                               "core_dumps = no\n"
                               "sandbox = yes\n"
+                              "io_uring = yes\n"
                               "shutdown_timeout = 30s\n"
                               "\n"
                               "[limits]\n"

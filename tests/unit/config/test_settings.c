@@ -270,6 +270,7 @@ static void test_other_sections(void **state)
         {"process", "pid_file = x.pid", NULL, "pid_file = \"x.pid\": a relative path; write an absolute one"},
         {"process", "core_dumps = yes", "core_dumps = yes", NULL},
         {"process", "sandbox = no", "sandbox = no", NULL},
+        {"process", "io_uring = no", "io_uring = no", NULL},
         {"status", "path = /realip-status", "path = /realip-status", NULL},
         {"status", "path = /", "path = /", NULL},
         {"status", "path = /st\303\244tus%20.php", "path = /st\303\244tus%20.php", NULL},
