@@ -49,7 +49,7 @@ class Together(Scenario):
     chosen = ("send", "io_uring_submit", "epoll_ctl", "calloc", "read")
 
     def __init__(self, responder):
-        self.gate = Gate(0.3)
+        self.gate = Gate(0.1)  # before read_timeout: who comes late is not counted with the next ones
         super().__init__(Responder(self.gate))
         self.upstream = "address = %s\nkeepalive = on\nconnections = %d\nidle_timeout = 100ms" % (
             self.responder.address, CLIENTS)
