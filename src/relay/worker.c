@@ -275,16 +275,6 @@ static void open_handles(struct worker *worker)
     uv_signal_start(&worker->user2, on_user2, SIGUSR2);
 }
 
-/* Before there is a sandbox: in one nobody can make a ring. */
-static void open_ring(struct relay *relay)
-{
-    int rc = ring_open(&relay->outbox.ring);
-    if (rc < 0)
-        log_write(&relay->log, LOG_INFO,
-                  "no io_uring here (%s): what goes to several connections takes a system call for each",
-                  strerror(-rc));
-}
-
 int worker_open(struct worker *worker, struct config *config, const struct share *share,
                 struct metrics *metrics, const struct charge *charge)
 {
@@ -299,8 +289,6 @@ int worker_open(struct worker *worker, struct config *config, const struct share
     worker->opened = true;
     open_handles(worker);
     rc = relay_open(&worker->relay, &worker->loop, config, share, metrics);
-    if (rc == 0 && config->process.io_uring)
-        open_ring(&worker->relay);
     if (charge)
         uv_signal_start(&worker->quit, on_quit, SIGQUIT);
     if (share->count > 1)
@@ -380,6 +368,16 @@ static void release_signals(void)
     sigprocmask(SIG_UNBLOCK, &held, NULL);
 }
 
+/* Before there is a sandbox: in one nobody can make a ring. */
+static void open_ring(struct relay *relay)
+{
+    int rc = ring_open(&relay->outbox.ring);
+    if (rc < 0)
+        log_write(&relay->log, LOG_INFO,
+                  "no io_uring here (%s): what goes to several connections takes a system call for each",
+                  strerror(-rc));
+}
+
 int worker_run(struct worker *worker, struct sockets *sockets, struct service *service)
 {
     struct relay *relay = &worker->relay;
@@ -387,6 +385,8 @@ int worker_run(struct worker *worker, struct sockets *sockets, struct service *s
     if (logs_open(relay) < 0 || start_listening(worker, sockets) < 0 ||
         destination_start(relay->destination, &relay->config->upstream) < 0)
         return 1;
+    if (relay->config->process.io_uring)
+        open_ring(relay);
     log_write(&relay->log, LOG_INFO, "ready: requests go to %s", relay->destination->target.name);
     if (worker->charge && worker->charge->sandbox->used &&
         sandbox_enter(worker->charge->sandbox, &relay->log) < 0)

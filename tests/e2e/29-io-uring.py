@@ -14,7 +14,7 @@ from relay import PLAIN, PROXIES, RelayTest
 from rounds import Gate, exchange
 
 CLIENTS = 64
-NONE_HERE = r"info: no io_uring here \(%s\): what goes to several connections takes a system call for each\n"
+NONE_HERE = r"info: no io_uring here \((?:%s)\): what goes to several connections takes a system call for each\n"
 
 
 def rings(pid):
@@ -24,7 +24,7 @@ def rings(pid):
 
 
 class RingTest(RelayTest):
-    def begin(self, process="", fault=None):
+    def begin(self, process="", log="", fault=None):
         """fault: what the start meets."""
         self.faults = Faults()
         self.addCleanup(self.faults.close)
@@ -32,7 +32,7 @@ class RingTest(RelayTest):
         if fault:
             self.faults.set(*fault)
         self.start(self.gate, upstream="keepalive = on\nconnections = %d" % CLIENTS,
-                   sections="%s[log]\nlevel = info\n[process]\n%s" % (PROXIES, process), env=self.faults.env)
+                   sections="%s[log]\n%s\n[process]\n%s" % (PROXIES, log, process), env=self.faults.env)
 
     def rings(self):
         return rings(self.shim.relay_pid)
@@ -82,6 +82,11 @@ class Serves(RingTest):
         self.assertEqual(self.rings(), 0)
         self.serve()
         self.assertEqual(self.submits(), 0)
+
+    def test_the_log_file_has_it(self):
+        self.begin(log="error = {dir}/error.log", fault=("io_uring_queue_init", errno.ENOSYS))
+        with open(os.path.join(self.shim.dir, "error.log")) as file:
+            self.assertRegex(file.read(), NONE_HERE % "Function not implemented")
 
     def test_where_it_could_do_more_than_send(self):
         """As before Linux 5.10."""
