@@ -115,6 +115,7 @@ class Scenario:
     env = {}
     files = {}  # more of them, in {dir}
     impossible = ()  # (call, errno) that the kernel does not give here
+    least = 20  # faults that are to be met
     chosen = ()  # calls; in runs that are not the whole one only these fail, with each of their errors
 
     def __init__(self, responder):
