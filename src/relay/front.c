@@ -339,12 +339,12 @@ void front_break_off(struct front *f)
     close_when_written(f);
 }
 
-void front_accept(struct relay *relay, int fd)
+bool front_accept(struct relay *relay, int fd)
 {
     struct front *f = calloc(1, sizeof(*f));
     if (!f) {
         close(fd);
-        return;
+        return false;
     }
     f->relay = relay;
     f->stream.watch = (struct watch){.fd = fd, .readable = true, .ready = on_ready, .destroy = on_destroy};
@@ -359,6 +359,7 @@ void front_accept(struct relay *relay, int fd)
     front_read(f);
     if (!front_ended(f))
         watch_later(f);
+    return !f->kept && f->state != FRONT_IDLE && f->state != FRONT_PARAMS;
 }
 
 void front_end(struct front *f)

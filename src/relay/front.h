@@ -60,8 +60,9 @@ struct front {
     struct request request;
 };
 
-/* Takes over a connected, non-blocking socket, also when it fails. */
-void front_accept(struct relay *relay, int fd);
+/* Takes over a connected, non-blocking socket, also when it fails. True: it has brought a request, and will
+ * not stay for another. */
+bool front_accept(struct relay *relay, int fd);
 
 /* Ends it now; its application connection is closed. Freed at the end of the round: afterwards watch.fd is
  * -1. */

@@ -7,8 +7,9 @@
 
 /* Connections accepted before others have their turn. */
 #define ACCEPTS_A_TURN 64
-/* The same, where the others are processes, too. */
-#define SHARED_ACCEPTS_A_TURN 1
+/* The same, where the others are processes, too: enough for what is sent at the end of the turn to go out in
+ * few system calls. */
+#define SHARED_ACCEPTS_A_TURN 16
 
 static uint64_t load64(const unsigned char *bytes)
 {
@@ -78,8 +79,8 @@ static bool accept_one(struct listener *l)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
     }
-    front_accept(l->relay, fd);
-    return true;
+    /* Of those that stay, and those that may, each process gets its part: one at a time. */
+    return front_accept(l->relay, fd) || !l->watch.shared;
 }
 
 static void on_ready(struct watch *watch)
