@@ -13,6 +13,18 @@ void reload_log(struct log *log, const struct messages *messages)
     }
 }
 
+struct config *reload_admit(struct config *config, struct config *old, const struct sandbox *sandbox,
+                            struct messages *messages)
+{
+    if (config && sandbox && !sandbox_fits(sandbox, config, messages)) {
+        config_free(config);
+        config = NULL;
+    }
+    if (config)
+        config_keep_fixed(config, old, messages);
+    return config;
+}
+
 /* The relay goes on with a configuration that has what is fixed of the old one. If it cannot, that is in the
  * log, and everything is as before. */
 static bool change(struct reload *r, struct config *config)
@@ -36,12 +48,7 @@ static bool change(struct reload *r, struct config *config)
 static void finish_all(struct reload *r, struct config *config, struct messages *messages)
 {
     struct log *log = &r->relay->log;
-    if (config && r->sandbox && !sandbox_fits(r->sandbox, config, messages)) {
-        config_free(config);
-        config = NULL;
-    }
-    if (config)
-        config_keep_fixed(config, r->config, messages);
+    config = reload_admit(config, r->config, r->sandbox, messages);
     if (!config || !r->sandbox)
         reload_log(log, messages);
     if (!config || !change(r, config)) {

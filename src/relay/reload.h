@@ -37,6 +37,14 @@ int reload_open(struct reload *reload, struct relay *relay, struct config *confi
  */
 void reload_begin(struct reload *reload, enum load_what what);
 
+/*
+ * A configuration that was loaded, to go on with in place of `old`: what is fixed while the shim runs is that
+ * one's. NULL, and the configuration is freed, if there is none or the sandbox has no room for it; the
+ * messages say why. sandbox NULL: there is no master.
+ */
+struct config *reload_admit(struct config *config, struct config *old, const struct sandbox *sandbox,
+                            struct messages *messages);
+
 /* What was said while a configuration was loaded goes to the log. */
 void reload_log(struct log *log, const struct messages *messages);
 

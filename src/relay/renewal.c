@@ -37,12 +37,7 @@ void renewal_begin(struct renewal *r, struct log *log)
 static bool take_over(struct renewal *r, struct config *config, struct messages *messages, struct log *log)
 {
     struct config *old = r->config;
-    if (config && r->sandbox && !sandbox_fits(r->sandbox, config, messages)) {
-        config_free(config);
-        config = NULL;
-    }
-    if (config)
-        config_keep_fixed(config, old, messages);
+    config = reload_admit(config, old, r->sandbox, messages);
     reload_log(log, messages);
     if (!config) {
         log_write(log, LOG_ERROR, "%s: not reloaded; configuration %u stays in force", old->path,
