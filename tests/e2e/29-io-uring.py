@@ -19,8 +19,7 @@ NONE_HERE = r"info: no io_uring here \((?:%s)\): what goes to several connection
 
 def rings(pid):
     """How many descriptors of io_uring a process has."""
-    folder = "/proc/%d/fd" % pid
-    return [os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)].count("anon_inode:[io_uring]")
+    return processes.open_files(pid).count("anon_inode:[io_uring]")
 
 
 class RingTest(RelayTest):

@@ -12,6 +12,7 @@ import tempfile
 import threading
 import unittest
 
+import processes
 from fcgi import Client
 from relay import PLAIN, PROXIES, RelayTest, change
 from shim import PATIENCE, program
@@ -46,6 +47,10 @@ class Logs(RelayTest):
 
     def path(self, name):
         return os.path.join(self.shim.dir, name)
+
+    def wait_opened(self):
+        """The process that relays has the new file: the master, who is told first, has made it."""
+        self.wait(lambda: self.path("error.log") in processes.open_files(self.shim.relay_pid))
 
     def assert_moved(self):
         """On standard error there is only what was said before the log was opened."""
@@ -305,7 +310,7 @@ class Rotation(Logs):
         self.assertEqual(count_refusals(read(self.path("old"))), 3)
         os.rmdir(self.path("error.log"))
         self.shim.signal(signal.SIGUSR1)
-        self.wait(lambda: os.path.exists(self.path("error.log")))
+        self.wait_opened()
         self.refuse(2)
         self.assertEqual(count_refusals(read(self.path("error.log"))), 2)
 

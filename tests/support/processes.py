@@ -42,6 +42,17 @@ def same_program(one, other):
         return False
 
 
+def open_files(pid):
+    """What its descriptors lead to, a path or the like for each."""
+    found = []
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.append(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return found
+
+
 def children(pid):
     """The processes that it has started and not reaped."""
     return sorted(int(child) for child in os.listdir("/proc") if child.isdigit() and parent(child) == pid)
