@@ -63,10 +63,13 @@ static inline size_t scanner_passing(const struct scanner *scanner)
     return scanner->have == RECORD_HEADER && scanner->verdict == SCAN_PASS ? scanner->content_left : 0;
 }
 
-/* So many bytes of it, not all, have passed another way: the record's last one is for scanner_feed. */
+/* So many bytes of it have passed another way. If the record is complete with them, its owner is not told:
+ * see scanner_at_boundary. */
 static inline void scanner_bypass(struct scanner *scanner, size_t len)
 {
     scanner->content_left = (uint16_t)(scanner->content_left - len);
+    if (scanner->content_left == 0 && scanner->padding_left == 0)
+        scanner->have = 0;
 }
 
 /* Bytes of the current record that are still to come, padding included. */

@@ -18,7 +18,8 @@
 #define SPLICE_LEFT   (PIPE_BUF - 255 - SPLICE_AHEAD)
 
 /*
- * How many bytes to splice now, and then to take off the scanner's record; 0: no more than *size are to be
+ * How many bytes of content to splice now, and then to take off the scanner's record: all that is left of it,
+ * for a byte that stays behind is a piece of memory of its own to the kernel. 0: no more than *size are to be
  * read, which becomes less where that is better.
  */
 static inline size_t splice_plan(const struct scanner *scanner, size_t *size)
@@ -27,7 +28,7 @@ static inline size_t splice_plan(const struct scanner *scanner, size_t *size)
         return 0;
     size_t left = scanner_passing(scanner);
     if (left > SPLICE_LEFT)
-        return left - 1;
+        return left;
     *size = scanner_left(scanner) + SPLICE_AHEAD;
     return 0;
 }

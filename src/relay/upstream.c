@@ -382,6 +382,10 @@ static ssize_t splice_some(struct upstream *u, size_t *size)
     if (n > 0 && u->user) {
         scanner_bypass(&u->scanner, (size_t)n);
         set_deadline(u, true);
+        if (scanner_at_boundary(&u->scanner)) {
+            gather_clear(&shared->gather);
+            shared->events->response(u->user, &shared->gather, true, NULL);
+        }
     }
     return n;
 }

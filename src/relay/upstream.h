@@ -22,7 +22,8 @@ struct upstream_events {
      * the request is over: the connection is not the user's any more.
      */
     void (*response)(void *user, struct gather *pieces, bool boundary, const struct record_end *end);
-    /* Content of such a record, which waits in the stream, but for its last byte; as stream_splice. */
+    /* Content of such a record, which waits in the stream; as stream_splice. Where the record ends with it,
+     * response says so, without bytes. */
     ssize_t (*splice)(void *user, struct stream *from, size_t max);
     /*
      * The connection failed before the end of the answer and is gone. `again` holds all that was sent, for

@@ -477,6 +477,22 @@ class Ends(LargeTest):
             self.app.wait_closed()
             self.assertEqual(outcome, [None])
 
+    def test_abort_behind_a_record(self):
+        """Whose last byte, too, did not pass through the shim's memory: what follows comes between two records."""
+        def script(connection):
+            connection.read_request()
+            connection.send_cut(record(STDOUT, b"a" * LARGE, connection.id), 100)
+            connection.read_eof()
+        self.start(script)
+        client = self.client()
+        client.send(request(PLAIN, keep=True))
+        self.assertEqual(client.read_record().content, b"a" * LARGE)
+        client.send(record(fcgi.GET_VALUES, fcgi.pair("FCGI_MPXS_CONNS", ""), id=0))
+        self.assertEqual(client.read_record().type, fcgi.GET_VALUES_RESULT)
+        client.send(record(fcgi.ABORT))
+        self.assertEqual(client.read_record().type, fcgi.END)
+        self.app.wait_closed()
+
     def test_silence_in_an_answer(self):
         def script(connection):
             connection.read_request()

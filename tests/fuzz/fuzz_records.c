@@ -123,11 +123,13 @@ static bool read_in_pieces(struct slice stream, uint16_t id, uint32_t cuts, stru
     size_t at = 0;
     while (at < stream.len) {
         size_t most = scanner_passing(&scanner), left = stream.len - at;
-        if (most > 1 && next(&cuts) % 2) {
-            size_t n = 1 + next(&cuts) % (most - 1);
+        if (most > 0 && next(&cuts) % 2) {
+            size_t n = 1 + next(&cuts) % most;
             n = n < left ? n : left;
             append(out->passed, &out->npassed, stream.data + at, n);
             scanner_bypass(&scanner, n);
+            if (scanner_at_boundary(&scanner))
+                on_complete(out, &scanner.record);
             at += n;
             continue;
         }

@@ -207,6 +207,32 @@ static void test_content_may_pass_another_way(void **state)
     assert_memory_equal(seen.passed, want, sizeof(want) - 1);
 }
 
+static void test_all_of_it_may_pass_another_way(void **state)
+{
+    (void)state;
+    struct scanner scanner = {.have = 0};
+    struct seen seen = {.npassed = 0};
+    char padded[] = STDIN_ABC, plain[] = "\1\5\0\7\0\3\0\0abc";
+    scanner_feed(&scanner, padded, 8, &owner, &seen);
+    scanner_bypass(&scanner, 3);
+    assert_false(scanner_at_boundary(&scanner));
+    assert_int_equal(scanner_left(&scanner), 5);
+    scanner_feed(&scanner, padded + 11, 5, &owner, &seen);
+    assert_true(scanner_at_boundary(&scanner));
+    assert_int_equal(seen.records, 1);
+    /* Without padding the record is over: its owner need not be told what he has done himself. */
+    scanner_feed(&scanner, plain, 8, &owner, &seen);
+    scanner_bypass(&scanner, 1);
+    assert_false(scanner_at_boundary(&scanner));
+    scanner_bypass(&scanner, 2);
+    assert_true(scanner_at_boundary(&scanner));
+    assert_int_equal(scanner_left(&scanner), 0);
+    assert_int_equal(seen.records, 1);
+    char last[] = STDIN_END;
+    scanner_feed(&scanner, last, sizeof(last) - 1, &owner, &seen);
+    assert_int_equal(seen.records, 2);
+}
+
 static void test_what_is_skipped_or_taken_does_not_pass(void **state)
 {
     (void)state;
@@ -231,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_another_version_fails),
         cmocka_unit_test(test_padding_that_reaches_too_far_is_left_out),
         cmocka_unit_test(test_content_may_pass_another_way),
+        cmocka_unit_test(test_all_of_it_may_pass_another_way),
         cmocka_unit_test(test_what_is_skipped_or_taken_does_not_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
