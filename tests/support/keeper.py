@@ -33,8 +33,8 @@ class Keeper:
             self.connection = listener.accept()[0]
             while self.connection.recv(65536):  # a small request comes in one piece
                 self.connection.sendall(fcgi.answer(b"kept"))
-            self.connection.close()
-            self.connection = None
+            ended, self.connection = self.connection, None  # TERM may come between any two statements
+            ended.close()
 
 
 if __name__ == "__main__":
