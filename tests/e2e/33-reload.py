@@ -596,8 +596,8 @@ class Kinds(ApplicationTest, ReloadTest):
             self.assert_answer(client.read_response(), name)
 
     def test_back_and_forth_under_load(self):
-        """From one command to another, and no request is lost."""
-        self.launch(upstream="processes = 2")
+        """From one command to another, and no request is lost. With -t: see endurance.py."""
+        self.launch("%s -t {dir}/first" % STARTED, "processes = 2")
 
         def check(response):
             return None if response.end == (0, 0) and response.body.isdigit() else repr(response)
