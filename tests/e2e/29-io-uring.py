@@ -77,7 +77,7 @@ class Serves(RingTest):
 
     def test_where_there_is_none(self):
         self.begin(fault=("io_uring_queue_init", errno.EPERM))
-        self.shim.wait_log(NONE_HERE % "Operation not permitted")
+        self.shim.wait_log(NONE_HERE % os.strerror(errno.EPERM))
         self.assertEqual(self.rings(), 0)
         self.serve()
         self.assertEqual(self.submits(), 0)
@@ -85,12 +85,12 @@ class Serves(RingTest):
     def test_the_log_file_has_it(self):
         self.begin(log="error = {dir}/error.log", fault=("io_uring_queue_init", errno.ENOSYS))
         with open(os.path.join(self.shim.dir, "error.log")) as file:
-            self.assertRegex(file.read(), NONE_HERE % "Function not implemented")
+            self.assertRegex(file.read(), NONE_HERE % os.strerror(errno.ENOSYS))
 
     def test_where_it_could_do_more_than_send(self):
         """As before Linux 5.10."""
         self.begin(fault=("io_uring_register", errno.EINVAL))
-        self.shim.wait_log(NONE_HERE % "Invalid argument|Operation not permitted|Function not implemented")
+        self.shim.wait_log(NONE_HERE % "|".join(map(os.strerror, (errno.EINVAL, errno.EPERM, errno.ENOSYS))))
         self.assertEqual(self.rings(), 0)
         self.serve()
 
