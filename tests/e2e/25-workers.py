@@ -20,6 +20,7 @@ import unittest
 import fcgi
 import processes
 from application import STARTED, ApplicationTest
+from faults import Faults
 from fcgi import GET_VALUES, PATIENCE, pairs, record, request
 from relay import PLAIN, POST, PROXIES, change
 from shim import accepts, cpu_seconds, fd_count, program, wait_for
@@ -186,6 +187,32 @@ class Sharing(WorkersTest):
         held = {worker: fd_count(worker) - before[worker] for worker in workers}
         self.assertEqual(sum(held.values()), 40, held)
         self.assertGreaterEqual(min(held.values()), 5, held)
+
+    def count_waits(self, keep):
+        """How often a worker waits for events until 16 requests that wait for it, and for nobody else, are on their way."""
+        faults, held = Faults(), Held()
+        self.addCleanup(faults.close)
+        workers = self.begin(2, held, env=faults.env)
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        self.addCleanup(os.kill, workers[1], signal.SIGCONT)
+        self.wait(lambda: all(processes.state(worker)[0] == b"T" for worker in workers), "the workers to stop")
+        clients = [self.client() for _ in range(16)]
+        for client in clients:
+            client.send(request(PLAIN, keep=keep))
+        before = faults.calls()["epoll_wait"]
+        os.kill(workers[0], signal.SIGCONT)
+        self.app.wait_requests(16)
+        count = faults.calls()["epoll_wait"] - before
+        held.go.set()
+        for client in clients:
+            self.assert_names(client.read_response(), workers[:1])
+        return count
+
+    def test_several_a_turn_unless_they_stay(self):
+        """What is sent at the end of a turn goes out together; but each worker is to get its part of those that stay."""
+        self.assertLess(self.count_waits(keep=False), 8)
+        self.assertGreaterEqual(self.count_waits(keep=True), 16)
 
     def test_several_listeners(self):
         workers = self.begin(3, listen="address = unix:{dir}/shim.sock, unix:{dir}/other.sock")
