@@ -281,11 +281,11 @@ class Outcomes(AccessLog):
         def script(connection):
             connection.read_request()
             connection.read_eof()
-        self.start(script, sections=JSON, upstream="read_timeout = 100ms\n")
+        self.start(script, sections=JSON, upstream="read_timeout = 500ms\n")
         self.assert_refusal(self.client().ask(WEB), 504)
         entry = self.entry()
         self.assert_entry(entry, status=504, outcome="refused")
-        self.assertGreaterEqual(entry["first"], 0.09)
+        self.assertGreaterEqual(entry["first"], 0.45)
 
     def hold(self):
         """A script whose answers wait for self.go."""
